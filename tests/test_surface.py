@@ -18,7 +18,8 @@ def options_of(parser):
     """The long options of a parser and of its commands, as keywords are written."""
     names = set()
     for action in parser._actions:
-        names |= {text[2:].replace("-", "_") for text in action.option_strings if text.startswith("--")}
+        long = [text[2:].replace("-", "_") for text in action.option_strings if text.startswith("--")]
+        names |= {*long[:1]} if isinstance(action, argparse.BooleanOptionalAction) else {*long}
         if isinstance(action, argparse._SubParsersAction):
             names = names.union(*(options_of(command) for command in action.choices.values()))
     return names

@@ -14,10 +14,10 @@ from typing import Any
 
 # The options of the command line that are keywords in Python, of the same name.
 OPTIONS = (
-    *("alpha", "batch", "channels", "clip", "colors", "columns", "combine", "contours", "device"),
+    *("alpha", "bar", "batch", "caption", "channels", "clip", "colors", "columns", "combine", "contours", "device"),
     *("dpi", "fps", "frames", "interpolation", "labels", "on", "output", "overlay", "per_page"),
     *("preprocess", "resume", "scale", "size", "smooth", "sort", "statistics", "target", "text"),
-    *("theme", "top", "trust", "values", "weights", "zoom"),
+    *("theme", "title", "top", "trust", "values", "weights", "zoom"),
 )
 # What stands between the numbers of a value there.
 SEPARATORS = {"channels": ",", "contours": ",", "size": "x"}

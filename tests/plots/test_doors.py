@@ -69,6 +69,9 @@ VALUES = {
     "zoom": 3,
     "statistics": True,
     "text": 2,
+    "title": "Mine",
+    "caption": False,
+    "bar": False,
     "theme": "dark",
     "alpha": 0.9,
     "smooth": True,
@@ -81,7 +84,7 @@ VALUES = {
 
 @pytest.mark.parametrize("name", sorted(set(VALUES) & options_of(ls.sheet)))
 def test_an_option_of_a_sheet_does_the_same_in_show(scope, maps, name):
-    given = {"per_page": 2, name: VALUES[name]} if name == "page" else {name: VALUES[name]}
+    given = {**{"page": {"per_page": 2}, "bar": {"scale": "layer"}}.get(name, {}), name: VALUES[name]}
     picture, plain = ls.show(scope, PHOTO, "conv1", **given), ls.sheet(maps)
     assert np.array_equal(picture.rgb(), ls.sheet(maps, **given).rgb())
     assert not np.array_equal(picture.rgb(), plain.rgb())
@@ -133,6 +136,8 @@ def test_the_command_draws_by_these_options_too(tmp_path, monkeypatch, capsys):
     assert cli.main(["show", *usual, *overlaid, "-o", "overlay.png"]) == 0
     expected = ls.overlay(ls.mean(maps), on="photo", alpha=0.9, smooth=True, contours=[0.5, 1.5], top=40)
     assert (tmp_path / "overlay.png").read_bytes() == expected.png()
+    assert cli.main(["show", *usual, "--title", "Mine", "--no-caption", "--no-bar", "-o", "bare.png"]) == 0
+    assert (tmp_path / "bare.png").read_bytes() == ls.sheet(maps, title="Mine", caption=False, bar=False).png()
     capsys.readouterr()
     assert cli.main(["show", *usual, "--alpha", "0.9", "-o", "sheet.png"]) == 1
     assert "--alpha" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises
+from layerscope.picture.export.rasters import pixels_of
 from layerscope.plots.bars import BarOptions, draw_bars
 from layerscope.plots.heatmap import draw_heatmap
 from layerscope.plots.montage import MontageOptions, draw_montage
@@ -17,6 +18,7 @@ from layerscope.plots.options import DrawOptions
 from layerscope.plots.overlay import OverlayOptions, draw_overlay
 from layerscope.plots.sheet import draw_sheet
 from layerscope.plots.strip import StripOptions, draw_strip
+from layerscope.testing import TinyBackend, tiny_model
 
 SHEET = ls.FeatureMap.of_array(noise(2, 6, 7, 12), "bhwc")
 HEAT = ls.FeatureMap.of_array(noise(1, 6, 7, 1), "bhwc")
@@ -104,3 +106,58 @@ def test_a_slice_of_a_file_is_checked(ends):
 def test_the_line_of_an_infinite_limit_is_python():
     line = DrawOptions(scale=(0, float("inf"))).python("sheet", "fm")
     assert eval(line, {"ls": SimpleNamespace(sheet=lambda fm, scale: scale), "fm": None}) == (0, float("inf"))
+
+
+# ---- title, caption and bar
+
+
+def on_a_photo(**options):
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit")
+    photo = np.full((16, 16, 3), 128, np.uint8)
+    return ls.overlay(ls.mean(scope.capture(photo, "conv1")["conv1"]), **options)
+
+
+def of_weights(**options):
+    return ls.kernels(ls.open(ls.demo_model()), "_conv_stem", **options)
+
+
+KINDS = {
+    "sheet": lambda **options: ls.sheet(SHEET, scale="layer", **options),
+    "heatmap": lambda **options: ls.heatmap(HEAT, **options),
+    "rgb": lambda **options: ls.heatmap(ls.pca(SHEET), **options),
+    "groups": lambda **options: ls.heatmap(ls.clusters(SHEET, 3), **options),
+    "overlay": on_a_photo,
+    "strip": lambda **options: ls.strip(SEQUENCE, scale="layer", **options),
+    "cells": lambda **options: ls.strip(DENSE, **options),
+    "montage": lambda **options: ls.montage(VOLUME, channel=1, **options),
+    "kernels": of_weights,
+    "rows": lambda **options: ls.compare({"a": SHEET, "b": SHEET}, scale="row", **options),
+    "columns": lambda **options: ls.compare({"a": SHEET, "b": SHEET}, scale="column", **options),
+    "bars": lambda bar=True, **options: ls.bars(DENSE, **options),
+}
+
+
+@pytest.mark.parametrize("draw", KINDS.values(), ids=KINDS)
+def test_title_caption_and_bar_leave_out_what_is_drawn_and_keep_what_the_file_says(draw):
+    whole, bare = draw(), draw(title="", caption=False, bar=False)
+    assert (bare.title, bare.lines) == (whole.title, whole.lines)
+    assert bare.bar is None and not any(text.bold for text in bare.texts if text.tile < 0)
+    assert not {text.text for text in bare.texts} & {*bare.lines, bare.title}
+    for old, new in zip(whole.cells, bare.cells, strict=True):
+        assert old[2:] == new[2:]
+        assert np.array_equal(pixels_of(whole, old), pixels_of(bare, new))
+    mine = draw(title="Mine", caption=False)
+    assert mine.title == "Mine" and mine.about()["title"] == "Mine" and mine.lines == whole.lines
+    assert [text.text for text in mine.texts if text.bold and text.tile < 0] == ["Mine"]
+
+
+def test_a_heat_map_without_caption_and_bar_is_the_map_alone():
+    bare = ls.heatmap(HEAT, caption=False, bar=False, zoom=3)
+    assert bare.pixels.shape == (18, 21)
+    assert np.array_equal(bare.codes(bare.cells[0]), ls.heatmap(HEAT).codes(ls.heatmap(HEAT).cells[0]))
+    assert np.allclose(bare.decode(bare.cells[0]), HEAT.values[0, ..., 0], atol=np.abs(HEAT.values).max() / 240)
+
+
+def test_the_title_is_text():
+    with raises(ls.BadOption, "title"):
+        ls.heatmap(HEAT, title=3)

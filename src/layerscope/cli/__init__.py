@@ -179,6 +179,16 @@ def _add_show(commands: Any) -> None:
     show.add_argument(
         "--text", type=int, choices=(1, 2, 3, 4), help="text size; 3 for print (default: as the picture needs)"
     )
+    show.add_argument("--title", metavar="TEXT", help="the title of each picture ('' for none)")
+    show.add_argument(
+        "--caption",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="title, subject and notes on the picture; without, a --title that you give is; the file keeps them",
+    )
+    show.add_argument(
+        "--bar", action=argparse.BooleanOptionalAction, default=True, help="the colour bar beside the picture"
+    )
     show.add_argument("--dpi", type=arguments.positive, metavar="N", help="pixels per inch for printing, such as 300")
     show.add_argument(
         "--theme", choices=("light", "dark", "transparent"), default="light", help="the background (default: light)"

@@ -31,6 +31,7 @@ class Frame:
 
     `reach` is how far the values themselves go, printed at the ends of the bar that they exceed, `quantity` what the bar
     measures ("activation"). Letters, gaps and the bar are `text` times as large as on a screen, drawn at that size.
+    `heading` stands in place of the title; without `caption` it is all that is written, without `colorbar` no bar is drawn.
     """
 
     title: str
@@ -41,9 +42,12 @@ class Frame:
     reach: tuple[float, float] | None = None
     text: float = 1
     quantity: str = ""
+    heading: str | None = None
+    caption: bool = True
+    colorbar: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "title", legible(self.title))
+        object.__setattr__(self, "title", legible(self.heading or self.title))
         object.__setattr__(self, "subject", _legible_note(self.subject))
         object.__setattr__(self, "notes", [_sentence(_legible_note(note)) for note in self.notes])
 
@@ -57,16 +61,21 @@ class Frame:
 
         The bar stands beside the rows from one to another of the map, by default all.
         """
-        text, margin = self.text, round(MARGIN * self.text)
-        bar = ColorBar(self.bar, self.marks, self.reach, text, self.quantity) if self.bar else None
-        whole_width = max(width + (bar.width if bar else 0), round(NARROWEST * text))
-        heading = Heading(self.title, self.subject, width=whole_width, text=text)
+        text = self.text
+        bar = ColorBar(self.bar, self.marks, self.reach, text, self.quantity) if self.bar and self.colorbar else None
+        title = self.title if self.heading or (self.heading is None and self.caption) else ""
+        subject, marks, under = (self.subject, self.marks, self.notes) if self.caption else ("", (), ())
+        margin = round(MARGIN * text) if title or self.caption or self.colorbar else 0
+        whole_width = width + (bar.width if bar else 0)
+        if title or self.caption:
+            whole_width = max(whole_width, round(NARROWEST * text))
+        heading = Heading(title, subject, width=whole_width, text=text)
         top, (first, last) = margin + heading.height, beside or (0, height)
         if bar:
             top += max(0, bar.above - first)
             last = max(last, first + bar.least)
         bottom = top + max(height, last if bar else 0)
-        notes = Notes(self.notes, self.marks, width=whole_width, top=bottom, text=text)
+        notes = Notes(under, marks, width=whole_width, top=bottom, text=text)
         codes = _paper(bottom + notes.height + margin, whole_width + 2 * margin)
         _draw_texts(codes, (*heading.texts(), *notes.texts()))
         # After the names, whose blanks reach over the boxes.

@@ -19,11 +19,11 @@ class Heading:
     def __init__(self, title: str, subject: str, *, width: int, text: float = 1) -> None:
         self.text, self.margin = text, round(MARGIN * text)
         self.large, self.medium = font(round(LARGE * text), bold=True), font(round(MEDIUM * text))
-        self.title = self.large.wrap(title, width)
+        self.title = self.large.wrap(title, width) if title else []
         self.subject = self.medium.wrap(subject, width) if subject else []
-        self.between = round(4 * text)
+        self.between = round(4 * text) if title else 0
         self.height = len(self.title) * self.large.height + self.between + len(self.subject) * self.medium.height
-        self.height += round(GAP_BELOW_HEADING * text)
+        self.height += round(GAP_BELOW_HEADING * text) if title or subject else 0
 
     def texts(self) -> Iterator[Text]:
         """Every line of text, from top to bottom."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -43,6 +43,8 @@ def bars(
     scale: Any = "layer",
     colors: Any = None,
     text: float | None = None,
+    title: str | None = None,
+    caption: bool = True,
     layout: str | None = None,
 ) -> Picture:
     """The `top` channels of a dense layer as labelled bars from 0, the largest first.
@@ -68,6 +70,8 @@ def bars(
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
         text: Size of letters and bars, 1 (screen) to 4; 3 is for print at 300 dpi.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         layout: The axes of an array, such as `"bc"`, where it isn't its library's convention.
 
     Raises:
@@ -85,6 +89,8 @@ def bars(
         scale=scale,
         colors=colors,
         text=text,
+        title=title,
+        caption=caption,
     )
     return draw_bars(as_map(fm, layout), options)
 
@@ -112,17 +118,19 @@ class _Ranking:
     """The bars in their order: the indices of their channels in the map of one image, of how many, all values and names."""
 
     one: FeatureMap
+    image: int
     values: np.ndarray
     indices: Sequence[int]
     among: int
     names: Sequence[str]
 
     @classmethod
-    def of(cls, one: FeatureMap, options: BarOptions) -> _Ranking:
+    def of(cls, fm: FeatureMap, options: BarOptions) -> _Ranking:
+        one, image = options.pick(fm)
         chosen = positions(one, options.channels)
         values = one.values[0].reshape(-1).astype(np.float64)
         ranked = chosen[_order(values[chosen], options.by)][: options.top].tolist()
-        return cls(one, values, ranked, len(chosen), _names(one, options.labels))
+        return cls(one, image, values, ranked, len(chosen), _names(one, options.labels))
 
     @property
     def shown(self) -> np.ndarray:
@@ -144,15 +152,16 @@ def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
             f"{fm.layer.path!r} has {'×'.join(map(str, fm.spatial))} numbers per channel, and a bar shows one: draw it "
             f"with {'strip()' if len(fm.spatial) == 1 else 'sheet()'}"
         )
-    one, image = options.pick(fm)
-    ranking = _Ranking.of(one, options)
+    ranking = _Ranking.of(fm, options)
+    one = ranking.one
     rule = _scale(fm, ranking, options)
     of = f"{ranking.among} chosen channels" if ranking.among < one.of else counted(one.of, "channel")
     count = len(ranking.indices)
     shown = of if count == ranking.among else f"{count} of {of}"
     title = title_of(one, shown + where_text(options.channels))
     lines = (*caption(one, None, ORDERS[options.by]), *_notes(one, ranking.values))
-    return _draw(ranking, rule, title, lines, image, text=options.size)
+    frame = options.framed(Frame(title, lines[0], lines[1:], text=options.size))
+    return _draw(ranking, rule, frame)
 
 
 def _names(one: FeatureMap, labels: Sequence[str] | None) -> tuple[str, ...]:
@@ -229,8 +238,9 @@ class _Axis:
         return self.left + round(share * LENGTH * self.text)
 
 
-def _draw(ranking: _Ranking, rule: Scale, title: str, lines: tuple[str, ...], image: int, *, text: float) -> Picture:
-    one, letters, count = ranking.one, small(text), len(ranking.indices)
+def _draw(ranking: _Ranking, rule: Scale, frame: Frame) -> Picture:
+    one, text, count = ranking.one, frame.text, len(ranking.indices)
+    letters = small(text)
     heads = [ranking.label(rank) for rank in range(count)]
     texts = _texts(ranking.shown)
     low, high = rule.range()
@@ -240,7 +250,7 @@ def _draw(ranking: _Ranking, rule: Scale, title: str, lines: tuple[str, ...], im
     beside, first = axis.right + round(GAP * text), letters.height + round(4 * text)
     thick, pitch = round(THICK * text), round(PITCH * text)
     size = first + count * pitch, beside + letters.widest(texts)
-    canvas = Frame(title, lines[0], lines[1:], marks=marks, text=text).around(*size)
+    canvas = replace(frame, marks=marks).around(*size)
     _draw_ticks(canvas, axis, first + count * pitch - (pitch - thick))
     cells = []
     for row, (index, code, head, label) in enumerate(zip(ranking.indices, codes, heads, texts, strict=True)):
@@ -252,7 +262,7 @@ def _draw(ranking: _Ranking, rule: Scale, title: str, lines: tuple[str, ...], im
         canvas.write(beside, line, label)
         note = f"{ranking.names[index]}: {label}" if ranking.names else label
         box = canvas.x + start, canvas.y + top, stop - start, thick
-        cells.append(Cell(*box, image, one.channels[index], low, high, note))
+        cells.append(Cell(*box, ranking.image, one.channels[index], low, high, note))
     return canvas.picture(cells, rule, about(one, rule))
 
 

@@ -376,7 +376,12 @@ class _Writer:
                 yield Drawn(picture, path, fm.ids[row], f"-p{page + 1}" if picture.pages > 1 else "")
             prefix = fm.prefix()
             if prefix is not None:
-                tokens = draw(prefix, DrawOptions(image=row, text=options.text, theme=options.theme))
+                tokens = draw(
+                    prefix,
+                    DrawOptions(
+                        image=row, text=options.text, theme=options.theme, caption=options.caption, bar=options.bar
+                    ),
+                )
                 yield Drawn(tokens, path, fm.ids[row], "-tokens")
 
     def _deliver(self, image: str | None, pictures: Iterator[Drawn]) -> Iterator[Path]:

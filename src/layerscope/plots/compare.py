@@ -36,6 +36,9 @@ def compare(
     colors: Any = None,
     photos: bool = False,
     same_size: bool = True,
+    title: str | None = None,
+    caption: bool = True,
+    bar: bool = True,
 ) -> Picture:
     """A table of maps in one picture, with the names of its rows and columns.
 
@@ -68,6 +71,9 @@ def compare(
             centred on 0 for values of both signs.
         photos: Whether the photos stand beside the maps.
         same_size: Whether a model's cell is blank where its layer has another size than in the first model.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
+        bar: Whether the colour bars are drawn.
 
     Raises:
         BadLayout: No cell has a map.
@@ -75,7 +81,9 @@ def compare(
         BadScale: A scale, percentiles or colours that don't exist.
         BadOption: Any other option is invalid.
     """
-    options = DrawOptions(channels=channels, scale=scale, clip=clip, colors=colors)
+    options = DrawOptions(
+        channels=channels, scale=scale, clip=clip, colors=colors, title=title, caption=caption, bar=bar
+    )
     selection = Selection(images, _with_target(combine, target), photos, same_size)
     comparison = comparison_of(maps, channels, selection)
     table = comparison.table
@@ -96,7 +104,7 @@ def compare(
         rows=list(table.rows),
         columns=list(table.columns),
     )
-    return draw_table(table, rule, title=comparison.title, lines=lines, provenance=facts, clip=options.clip)
+    return draw_table(table, rule, title=comparison.title, lines=lines, provenance=facts, options=options)
 
 
 def _lines(comparison: Comparison, rule: Scale | None, options: DrawOptions) -> tuple[str, ...]:

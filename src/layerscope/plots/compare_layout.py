@@ -19,6 +19,7 @@ from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.shapes import Box, Cell, Text
 from .compare_cells import Table, all_beyond, shared_bar
+from .options import DrawOptions
 from .rgb import paper, rgb_colors
 
 COMFORTABLE_WIDTH, SMALLEST_CELL, LARGEST_CELL, LOWEST_CELL = 1000, 96, 224, 64
@@ -47,7 +48,7 @@ class _Grid:
     letters: Any = field(default_factory=lambda: font(SMALL))
 
     @classmethod
-    def of(cls, table: Table, rule: Scale | None) -> _Grid:
+    def of(cls, table: Table, rule: Scale | None, *, with_bars: bool) -> _Grid:
         letters = font(SMALL)
         down, across = (0, 0) if table.photos is None else (0, 1) if table.photos_down else (1, 0)
         columns = len(table.columns) + across
@@ -62,9 +63,9 @@ class _Grid:
         texts = _ranges(table, rule, wide)
         own = rule is not None and rule.per == "cell"
         under = texts if own else ()
-        below = texts[0] if rule is not None and rule.per == "column" else ()
+        below = texts[0] if rule is not None and rule.per == "column" and with_bars else ()
         beside = 0
-        if rule is not None and rule.per == "row":
+        if rule is not None and rule.per == "row" and with_bars:
             bars = [ColorBar(*shared_bar(table, rule, row, slice(None))) for row in _with_values(table, "row")]
             beside = max((bar.width for bar in bars), default=0)
         over = max(map(len, heads), default=1) * letters.height + 2
@@ -103,10 +104,10 @@ def draw_table(
     title: str,
     lines: tuple[str, ...],
     provenance: Mapping[str, Any],
-    clip: tuple[float, float] | None,
+    options: DrawOptions,
 ) -> Picture:
-    """The picture of the table. `clip` are the percentiles asked for."""
-    grid = _Grid.of(table, rule)
+    """The picture of the table."""
+    grid = _Grid.of(table, rule, with_bars=options.bar)
     if grid.size[0] * grid.size[1] > MOST_PIXELS:
         raise BadOption(
             f"{len(table.rows)} × {len(table.columns)} cells make {grid.size[0] * grid.size[1] / 1e6:.0f} megapixels, more than"
@@ -114,17 +115,17 @@ def draw_table(
         )
     codes, marks = _encode(table, rule)
     beyond = all_beyond(table, rule)
-    lines += beyond.words(rule, clip) if rule is not None else ()
+    lines += beyond.words(rule, options.clip) if rule is not None else ()
     bar = rule if rule is not None and rule.single else None
     frame = Frame(title, lines[0], lines[1:], bar, marks, (beyond.least, beyond.most))
-    canvas = frame.around(*grid.size, beside=(grid.over, grid.size[0] - GAP_BETWEEN))
+    canvas = options.framed(frame).around(*grid.size, beside=(grid.over, grid.size[0] - GAP_BETWEEN))
     _write_names(canvas, grid)
     cells, zooms = [], []
     for index in np.ndindex(len(table.rows), len(table.columns)):
         cell, zoom = _draw_cell(canvas, grid, (index[0], index[1]), codes.get(index))
         cells.append(cell)
         zooms.append(zoom)
-    if rule is not None:
+    if rule is not None and options.bar:
         _draw_bars(canvas, grid, rule)
     if table.photos is None and not any(entry.colored for row in table.entries for entry in row):
         return canvas.picture(cells, rule, provenance, zooms=tuple(zooms))

@@ -273,7 +273,7 @@ def _compose(whole: FeatureMap, groups: Groups, body: np.ndarray, options: DrawO
     lines += groups.lines
     marks = {NAN} if groups.broken.any() else set()
     size = height + below, max(width, legend.columns * legend.width - round(GAP_X * text))
-    canvas = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=text).around(*size)
+    canvas = options.framed(Frame(title_of(one), lines[0], lines[1:], marks=marks, text=text)).around(*size)
     boxes = [
         (entry % legend.columns * legend.width, height + gap + entry // legend.columns * legend.height)
         for entry in range(len(groups.numbers))

@@ -39,6 +39,9 @@ def heatmap(
     clip: tuple[float, float] | None = None,
     zoom: int | None = None,
     text: float | None = None,
+    title: str | None = None,
+    caption: bool = True,
+    bar: bool = True,
     layout: str | None = None,
     grid: Sequence[int] | None = None,
 ) -> Picture:
@@ -61,6 +64,9 @@ def heatmap(
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped; what lies beyond has the end colour.
         zoom: Picture pixels per unit of the map.
         text: Size of letters and map, 1 (screen) to 4; 3 is for print at 300 dpi.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
+        bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
         layout: The axes of an array, such as `"bchw"`; by default its library's convention.
         grid: (rows, columns) of the tokens of a layout such as `"bnc"`.
 
@@ -69,7 +75,9 @@ def heatmap(
         BadScale: A scale, percentiles or colours that don't exist.
         BadOption: Any other option is invalid.
     """
-    options = DrawOptions(image=image, scale=scale, colors=colors, clip=clip, zoom=zoom, text=text)
+    options = DrawOptions(
+        image=image, scale=scale, colors=colors, clip=clip, zoom=zoom, text=text, title=title, caption=caption, bar=bar
+    )
     return draw_heatmap(as_map(fm, layout, grid), options)
 
 
@@ -105,9 +113,10 @@ def _scaled_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     reach = (float(extent[0, 0, 0]), float(extent[0, 0, 1]))
     zoom, (height, width) = options.zoom or 1, whole.spatial
     size = height * zoom, width * zoom
-    canvas = Frame(
+    frame = Frame(
         title_of(one), lines[0], lines[1:], rule, marks_of(codes), reach, options.letters(size[1]), quantity(one)
-    ).around(*size)
+    )
+    canvas = options.framed(frame).around(*size)
     canvas.body[:] = codes.repeat(zoom, 0).repeat(zoom, 1)
     if (position := query_position(one)) is not None:
         outline(canvas.body, (position[0] * zoom, position[1] * zoom, zoom, zoom), INK, GAP)
@@ -129,7 +138,7 @@ def _rgb_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     lines = (*caption(one, None, ""), rgb_text(options.clip))
     marks = {NAN} if np.isnan(one.values).any() else set()
     frame = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=options.letters(width * zoom))
-    canvas = frame.around(height * zoom, width * zoom)
+    canvas = options.framed(frame).around(height * zoom, width * zoom)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, float(low[0]), float(high[0]))
     pixels = paper(canvas, palette(None))
     pixels[canvas.y : canvas.y + canvas.height, canvas.x : canvas.x + canvas.width] = colors

@@ -148,6 +148,6 @@ def draw_colours(weights: Weights, chosen: Sequence[int], order: str, options: D
     fm = weights.map(weights.values.mean(1).transpose(1, 2, 0)[None], "kernels")
     title = title_of(fm, channels_text(fm, len(chosen)))
     subject, *notes = (*caption(fm, None, page.text), *filters.lines)
-    frame = Frame(title, subject, notes)
+    frame = options.framed(Frame(title, subject, notes))
     picture = grid.picture(filters.colours[page.here], filters.tiles[page.here], frame, about(fm, None))
     return replace(picture, page=page.number, pages=page.pages)

@@ -45,6 +45,9 @@ def kernels(
     colors: Any = None,
     page: int = 0,
     text: float | None = None,
+    title: str | None = None,
+    caption: bool = True,
+    bar: bool = True,
     images: Any = None,
 ) -> Picture:
     """The filters of a convolution as numbered tiles: its weights, not what it gives for an image.
@@ -75,6 +78,9 @@ def kernels(
         page: Which page, counted from 0.
         text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
             the picture is shown 900 pixels wide.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
+        bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
         images: An image for the dry run, for models whose input isn't known.
 
     Raises:
@@ -82,7 +88,17 @@ def kernels(
         BadScale: A scale or colours that don't exist.
         BadOption: No such weights, filters or inputs, or any other option is invalid.
     """
-    options = DrawOptions(columns=columns, zoom=zoom, scale=scale, colors=colors, page=page, text=text)
+    options = DrawOptions(
+        columns=columns,
+        zoom=zoom,
+        scale=scale,
+        colors=colors,
+        page=page,
+        text=text,
+        title=title,
+        caption=caption,
+        bar=bar,
+    )
     kernel = scope.kernel(layer, images)
     table = scope.layers(images)
     (row,) = table.choose(layer)
@@ -201,7 +217,7 @@ def _draw_grid(view: View, numbers: Sequence[int]) -> Picture:
         marks,
         quantity=quantity(fm),
     )
-    picture = grid.picture(codes[page.here], tiles[page.here], frame, about(fm, rule))
+    picture = grid.picture(codes[page.here], tiles[page.here], options.framed(frame), about(fm, rule))
     return replace(picture, page=page.number, pages=page.pages)
 
 

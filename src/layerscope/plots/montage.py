@@ -43,6 +43,9 @@ def montage(
     clip: tuple[float, float] | None = None,
     page: int = 0,
     text: float | None = None,
+    title: str | None = None,
+    caption: bool = True,
+    bar: bool = True,
     layout: str | None = None,
 ) -> Picture:
     """The slices of one channel of a volume as numbered tiles, with one range and one colour bar for all.
@@ -70,6 +73,9 @@ def montage(
         page: Which page, counted from 0.
         text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
             the picture is shown 900 pixels wide.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
+        bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
         layout: The axes of an array, such as `"bcdhw"`, where it isn't its library's convention.
 
     Raises:
@@ -90,6 +96,9 @@ def montage(
         clip=clip,
         page=page,
         text=text,
+        title=title,
+        caption=caption,
+        bar=bar,
     )
     return draw_montage(as_map(fm, layout), options)
 
@@ -121,7 +130,7 @@ def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:
         measured = quantity(stack.one)
         frame = Frame(title, lines[0], lines[1:], rule, marks, reach, quantity=measured)
     facts = about(stack.one, frame.bar, axis=stack.axis, slices=shown)
-    return replace(grid.picture(pictures, tiles, frame, facts), page=page.number, pages=page.pages)
+    return replace(grid.picture(pictures, tiles, options.framed(frame), facts), page=page.number, pages=page.pages)
 
 
 @dataclass(frozen=True, kw_only=True)

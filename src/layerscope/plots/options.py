@@ -17,6 +17,7 @@ from ..checks import flag, one_of, optional_whole, real, whole
 from ..combinations.class_map import is_class_map
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
+from ..picture.canvas import Frame
 from ..picture.font import readable_text
 from ..picture.palette import THEMES, as_colors
 from ..picture.scale import Scale
@@ -67,6 +68,9 @@ class DrawOptions:
     zoom: int | None = None
     statistics: bool = False
     text: float | None = None
+    title: str | None = None
+    caption: bool = True
+    bar: bool = True
     theme: str = "light"
 
     def __post_init__(self) -> None:
@@ -74,6 +78,8 @@ class DrawOptions:
             self._set(name, optional_whole(name, getattr(self, name)))
         if self.text is not None:
             real("text", self.text, 1, LARGEST_TEXT, unit=": 1 is for a screen, 3 for print at 300 dpi")
+        if self.title is not None and not isinstance(self.title, str):
+            raise BadOption(f"title={self.title!r}: give text, '' for no title, or None for the usual one")
         one_of("theme", self.theme, THEMES)
         for field in fields(self):
             if field.type == "bool":
@@ -110,6 +116,10 @@ class DrawOptions:
     def letters(self, width: int) -> float:
         """How many times as large as on a screen the letters around a map of so many pixels are to be."""
         return readable_text(width) if self.text is None else self.text
+
+    def framed(self, frame: Frame) -> Frame:
+        """The frame with the title and those parts of it that are to be drawn."""
+        return replace(frame, heading=self.title, caption=self.caption, colorbar=self.bar)
 
     def pick(self, fm: FeatureMap) -> tuple[FeatureMap, int]:
         """The map of the one image to draw, and the number of that image, counted from the first."""

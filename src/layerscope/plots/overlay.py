@@ -91,6 +91,9 @@ def overlay(
     top: float | None = None,
     zoom: int | None = None,
     text: float | None = None,
+    title: str | None = None,
+    caption: bool = True,
+    bar: bool = True,
 ) -> Picture:
     """The map laid on the original photo, at the photo's own size, with its colour bar.
 
@@ -125,6 +128,9 @@ def overlay(
         zoom: Pixels of the picture per pixel of the photo, in either direction; by default 1, and more for a small photo.
         text: Size of letters and bar, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
             the picture is shown 900 pixels wide.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
+        bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
 
     Raises:
         BadLayout: Several channels that haven't been combined, or attention weights, which can't be laid on it.
@@ -144,6 +150,9 @@ def overlay(
         top=top,
         zoom=zoom,
         text=text,
+        title=title,
+        caption=caption,
+        bar=bar,
     )
     return draw_overlay(as_map(fm), options)
 
@@ -188,6 +197,9 @@ def beside(
     top: float | None = None,
     zoom: int | None = None,
     text: float | None = None,
+    title: str | None = None,
+    caption: bool = True,
+    bar: bool = True,
 ) -> Picture:
     """The photo, the map alone and the overlay in one picture, each at the photo's own size and in its geometry.
 
@@ -216,6 +228,9 @@ def beside(
         top: Per cent of the units to colour, above 0 and up to 100.
         zoom: Pixels of the picture per pixel of the photo; by default 1, and more for a small photo.
         text: Size of letters and bar, 1 to 4, as in `overlay`.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
+        bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
 
     Raises:
         BadLayout: Several channels that haven't been combined, or groups, which `overlay` draws.
@@ -235,6 +250,9 @@ def beside(
         top=top,
         zoom=zoom,
         text=text,
+        title=title,
+        caption=caption,
+        bar=bar,
     )
     return draw_beside(as_map(fm), options)
 
@@ -280,6 +298,7 @@ class _Sketch:
     paint: Paint
     lines: tuple[str, ...]
     text: float
+    options: OverlayOptions
 
     @classmethod
     def of(cls, whole: FeatureMap, options: OverlayOptions) -> _Sketch:
@@ -291,7 +310,7 @@ class _Sketch:
         ground = Ground.of(one, options.on, options.zoom, paint.tone)
         grid = PhotoGrid(ground.size, ground.units(one))
         lines = _lines(one, paint, options, _photo_lines(ground, grid, paint))
-        return cls(one, image, ground, grid, paint, lines, options.letters(ground.size[1]))
+        return cls(one, image, ground, grid, paint, lines, options.letters(ground.size[1]), options)
 
     def draw(self, box: np.ndarray) -> None:
         """Draw photo, map and frame into `box`."""
@@ -306,7 +325,7 @@ class _Sketch:
         if rule is None:
             broken = {NAN} if np.isnan(values).any() else set()
             frame = Frame(title_of(self.one), subject, notes, marks=broken, text=self.text)
-            return frame.around(height, width)
+            return self.options.framed(frame).around(height, width)
         # Only the units that lie on the photo have a colour there: those on the padding of a letterbox don't.
         marks = marks_of(rule.codes(values[0, ..., 0][self.grid.units()]))
         if self.paint.smooth and {POS_INF, NEG_INF} <= marks:
@@ -314,7 +333,7 @@ class _Sketch:
         low, high = extent_of(values)[0, 0].tolist()
         measured = quantity(self.one)
         frame = Frame(title_of(self.one), subject, notes, rule, marks, (low, high), self.text, measured)
-        return frame.around(height, width, beside)
+        return self.options.framed(frame).around(height, width, beside)
 
     def cell(self, x: int, y: int, note: str = "") -> Cell:
         height, width = self.grid.size

@@ -128,7 +128,9 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
     lines = (*rows.lines, window.describe(options))
     marks, reach = marks_of(codes), reach_of(one.values)
     frame = Frame(rows.title, lines[0], lines[1:], bar, marks, reach, text, quantity(one))
-    canvas = frame.around(height + round(6 * text) + 2 * letters.height, left + width, beside=(0, height))
+    canvas = options.framed(frame).around(
+        height + round(6 * text) + 2 * letters.height, left + width, beside=(0, height)
+    )
     numbers = [one.channels[index] for _, index in order]
     write_row_numbers(canvas, numbers, tall, top=0, height=height)
     canvas.body[:height, left : left + columns * zoom] = codes.repeat(tall, 0).repeat(zoom, 1)

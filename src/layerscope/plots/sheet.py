@@ -16,6 +16,7 @@ from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
+from ..picture.canvas import Frame
 from ..picture.caption import caption, channel_word, channels_text, not_finite, title_of
 from ..picture.numbers import number
 from ..picture.picture import Picture
@@ -44,6 +45,9 @@ def sheet(
     zoom: int | None = None,
     statistics: bool = False,
     text: float | None = None,
+    title: str | None = None,
+    caption: bool = True,
+    bar: bool = True,
     theme: str = "light",
     layout: str | None = None,
     grid: Sequence[int] | None = None,
@@ -77,6 +81,9 @@ def sheet(
         statistics: Whether to print mean and share of zeros below each tile.
         text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
             the picture is shown 900 pixels wide.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
+        bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
         theme: `"light"`, `"dark"` or `"transparent"` paper.
         layout: The axes of an array, such as `"bchw"`; by default its library's convention.
         grid: (rows, columns) of the tokens of a layout such as `"bnc"`.
@@ -100,6 +107,9 @@ def sheet(
         zoom=zoom,
         statistics=statistics,
         text=text,
+        title=title,
+        caption=caption,
+        bar=bar,
         theme=theme,
     )
     return draw_sheet(as_map(fm, layout, grid), options)
@@ -120,6 +130,9 @@ def pages(
     zoom: int | None = None,
     statistics: bool = False,
     text: float | None = None,
+    title: str | None = None,
+    caption: bool = True,
+    bar: bool = True,
     theme: str = "light",
     layout: str | None = None,
     grid: Sequence[int] | None = None,
@@ -145,6 +158,9 @@ def pages(
         zoom: Picture pixels per unit of the map.
         statistics: Whether to print mean and share of zeros below each tile.
         text: Size of letters and tiles, 1 to 4.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
+        bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
         theme: `"light"`, `"dark"` or `"transparent"` paper.
         layout: The axes of an array.
         grid: (rows, columns) of the tokens of a layout such as `"bnc"`.
@@ -164,6 +180,9 @@ def pages(
         zoom=zoom,
         statistics=statistics,
         text=text,
+        title=title,
+        caption=caption,
+        bar=bar,
         theme=theme,
     )
     return draw_pages(as_map(fm, layout, grid), options)
@@ -201,7 +220,8 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     if below is not None:
         lines += (Note("statistics", "below each tile: its mean and the share of its values that are exactly 0"),)
         below = below.on(page.here)
-    picture = compose(one, SheetLayout(grid, tiles, labels, below, image), rule, title, lines)
+    frame = options.framed(Frame(title, lines[0], lines[1:]))
+    picture = compose(one, SheetLayout(grid, tiles, labels, below, image), rule, frame)
     return replace(picture, page=page.number, pages=page.pages, notes=notes, theme=options.theme)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
 from math import ceil
@@ -46,13 +46,13 @@ class SheetLayout:
         return self.bottom + under + self.grid.space
 
 
-def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, title: str, lines: tuple[str, ...]) -> Picture:
+def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, frame: Frame) -> Picture:
     grid, tiles = layout.grid, layout.tiles
     rows, pitch_y = ceil(len(tiles.channels) / grid.columns), layout.pitch_y
     size = rows * pitch_y, grid.columns * grid.pitch
     reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
     bar = rule if rule.single else None
-    frame = Frame(title, lines[0], lines[1:], bar, tiles.marks, reach, grid.caption, quantity(one))
+    frame = replace(frame, bar=bar, marks=tiles.marks, reach=reach, text=grid.caption, quantity=quantity(one))
     canvas = frame.around(*size, beside=(layout.above, (rows - 1) * pitch_y + layout.bottom))
     body = canvas.body
     # A view [row, column, y, x] of the tiles' slots: everything is written straight into the picture.

@@ -56,6 +56,9 @@ def show(
     zoom: int | None = None,
     statistics: bool = False,
     text: float | None = None,
+    title: str | None = None,
+    caption: bool = True,
+    bar: bool = True,
     theme: str = "light",
     weights: str | os.PathLike[str] | None = None,
     preprocess: Any = "auto",
@@ -103,6 +106,9 @@ def show(
         statistics: Whether to print mean and share of zeros below each tile.
         text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
             the picture is shown 900 pixels wide.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
+        bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
         theme: `"light"`, `"dark"` or `"transparent"` paper.
         weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
         preprocess: How the image becomes the model's input.

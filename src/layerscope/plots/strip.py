@@ -43,6 +43,9 @@ def strip(
     pool: str | None = None,
     page: int = 0,
     text: float | None = None,
+    title: str | None = None,
+    caption: bool = True,
+    bar: bool = True,
     layout: str | None = None,
 ) -> Picture:
     """A dense layer or a sequence of one image as a strip.
@@ -72,6 +75,9 @@ def strip(
         pool: `"max"` or `"min"` of a whole number of positions in each column; `None` draws pages.
         page: Which page of a long sequence, counted from 0.
         text: Size of letters, cells and rows, 1 (screen) to 4; 3 is for print at 300 dpi.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
+        bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
         layout: The axes of an array, such as `"bnc"`, where it isn't its library's convention.
 
     Raises:
@@ -92,6 +98,9 @@ def strip(
         pool=pool,
         page=page,
         text=text,
+        title=title,
+        caption=caption,
+        bar=bar,
     )
     return draw_strip(as_map(fm, layout), options)
 
@@ -137,7 +146,7 @@ def _draw_cells(rows: Rows, codes: np.ndarray, names: Sequence[str], options: St
     bar = rule if rule.single else None
     marks, reach = marks_of(codes), reach_of(one.values)
     frame = Frame(rows.title, rows.lines[0], rows.lines[1:], bar, marks, reach, text, quantity(one))
-    canvas = frame.around(*size)
+    canvas = options.framed(frame).around(*size)
     numbers, cells = rows.numbers, []
     for block, column in enumerate(codes.T.tolist()):
         name, top = names[block] if names else "", block * layout.block + layout.above

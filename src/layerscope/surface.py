@@ -17,7 +17,7 @@ OPTIONS = (
     *("alpha", "bar", "batch", "caption", "channels", "clip", "colors", "columns", "combine", "contours", "device"),
     *("dpi", "fps", "frames", "interpolation", "labels", "on", "output", "overlay", "per_page"),
     *("preprocess", "resume", "scale", "size", "smooth", "sort", "statistics", "target", "text"),
-    *("theme", "title", "top", "trust", "values", "weights", "zoom"),
+    *("theme", "title", "top", "trust", "values", "weights", "width_mm", "zoom"),
 )
 # What stands between the numbers of a value there.
 SEPARATORS = {"channels": ",", "contours": ",", "size": "x"}

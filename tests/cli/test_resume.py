@@ -100,11 +100,11 @@ def test_an_interrupted_run_goes_on(run, monkeypatch):
 
     save, saved = Picture.save, []
 
-    def interrupted(picture, path, dpi=None):
+    def interrupted(picture, path, dpi=None, **size):
         saved.append(path)
         if len(saved) == 4:
             raise KeyboardInterrupt
-        return save(picture, path, dpi)
+        return save(picture, path, dpi, **size)
 
     monkeypatch.setattr(Picture, "save", interrupted)
     assert run("--combine", "mean")[0] == 130

@@ -428,7 +428,7 @@ def test_unknown_formats_are_refused(tmp_path, monkeypatch):
         picture.to_matplotlib(dpi=0)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     for way in (picture.to_matplotlib, picture.pdf, lambda: picture.save(tmp_path / "b.pdf")):
-        with raises(ls.BackendMissing, "'layerscope[matplotlib]'"):
+        with raises(ls.BackendMissing, "layerscope[matplotlib]"):
             way()
     assert not (tmp_path / "b.pdf").exists()
 
@@ -457,3 +457,65 @@ def test_other_tiles_or_no_scale_leave_the_record_behind():
         assert PdfReader(io.BytesIO(picture.pdf())).pages
     assert replace(sheet, title="other").drawing is not None
     assert replace(sheet, cells=tuple(copy.copy(cell) for cell in sheet.cells)).drawing is not None
+
+
+# ---- the size on paper
+
+
+@pytest.mark.parametrize("size", [{"dpi": 300}, {"width_mm": 85}, {"width_mm": 180}])
+def test_every_format_has_the_size_on_paper_that_is_asked_for(tmp_path, size):
+    picture = ls.sheet(special())
+    wide = size.get("width_mm", picture.width / 300 * 25.4)
+    tall = wide * picture.height / picture.width
+    page = PdfReader(picture.save(tmp_path / "a.pdf", **size)).pages[0]
+    assert (float(page.mediabox.width) / 72 * 25.4, float(page.mediabox.height) / 72 * 25.4) == pytest.approx(
+        (wide, tall)
+    )
+    assert "9 channels" in page.extract_text()
+    root = xml.fromstring(picture.save(tmp_path / "a.svg", **size).read_bytes())
+    inches = [float(root.get(side).removesuffix("in")) for side in ("width", "height")]
+    assert [inch * 25.4 for inch in inches] == pytest.approx([wide, tall], rel=1e-5)
+    assert root.get("viewBox") == f"0 0 {picture.width} {picture.height}"
+    for suffix in ("png", "jpg", "tif"):
+        with Image.open(picture.save(tmp_path / f"a.{suffix}", **size)) as image:
+            assert image.width / image.info["dpi"][0] * 25.4 == pytest.approx(wide, rel=0.01), suffix
+
+
+def test_letters_of_a_pdf_shrink_with_its_page(tmp_path):
+    picture = ls.heatmap(np.eye(4))
+    sizes = []
+    for dpi in (72, 288):
+        found = []
+
+        def visit(text, _matrix, _text_matrix, _font, size, found=found):
+            if text.strip():
+                found.append(size)
+
+        PdfReader(io.BytesIO(picture.pdf(dpi))).pages[0].extract_text(visitor_text=visit)
+        sizes.append(max(found))
+    assert sizes[0] == pytest.approx(4 * sizes[1], rel=0.01)
+
+
+def test_a_size_on_paper_is_given_once_and_can_be_had(tmp_path):
+    picture = ls.heatmap(np.eye(4))
+    with raises(ls.BadOption, "dpi=", "width_mm="):
+        picture.save(tmp_path / "a.png", dpi=300, width_mm=85)
+    for wrong in (0, "wide", 1e9):
+        with raises(ls.BadOption, "width_mm"):
+            picture.save(tmp_path / "a.pdf", width_mm=wrong)
+    for draw in (picture.png, picture.svg, picture.pdf):
+        with raises(ls.BadOption, "dpi"):
+            draw(0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (4, 16)])
+def test_a_map_in_ones_own_axes_keeps_its_proportions_and_its_bar_is_as_tall(shape):
+    figure = Figure(figsize=(12, 3))
+    ax = figure.add_subplot()
+    ls.heatmap(np.random.default_rng(0).random(shape)).to_matplotlib(ax=ax)
+    FigureCanvasAgg(figure).draw()
+    box, bar = ax.get_window_extent(), figure.axes[-1].get_window_extent()
+    assert box.height / box.width == pytest.approx(shape[0] / shape[1])
+    assert (bar.y0, bar.y1) == pytest.approx((box.y0, box.y1))
+    assert box.x1 < bar.x0 < bar.x1 <= figure.bbox.width

@@ -191,6 +191,12 @@ def _add_show(commands: Any) -> None:
     )
     show.add_argument("--dpi", type=arguments.positive, metavar="N", help="pixels per inch for printing, such as 300")
     show.add_argument(
+        "--width-mm",
+        type=arguments.figure,
+        metavar="MM",
+        help="the width on paper in place of --dpi: 85 for a column of a journal, 180 for a page",
+    )
+    show.add_argument(
         "--theme", choices=("light", "dark", "transparent"), default="light", help="the background (default: light)"
     )
     show.add_argument(

@@ -81,6 +81,7 @@ def run_show(options: argparse.Namespace) -> int:
         output=options.output,
         values=options.values,
         dpi=options.dpi,
+        width_mm=options.width_mm,
         screen=screen,
         resume=options.resume,
         sources=[path for path in (options.model, options.weights, options.labels) if path],

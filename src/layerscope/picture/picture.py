@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import file_path, one_of, real
+from ..checks import one_of
 from ..core.note import kind_of
-from ..errors import BadOption, first_line
+from ..errors import BadOption
 from ..safe_text import counted, json_text, printable, writable
-from ..writing import write
 from . import png
 from .codes import OWN
 from .drawing import Drawing
+from .export import files
+from .export.files import check_dpi
 from .numbers import span_text
 from .palette import THEMES, palette, see_through, without_paper
 from .scale import Scale
@@ -264,68 +264,63 @@ class Picture:
                 if colors is not None
                 else (without_paper(pixels, self.frame, self.palette()), None)
             )
-        return png.encode(pixels, colors, self._metadata(), None if dpi is None else _check_dpi(dpi))
+        return png.encode(pixels, colors, self._metadata(), None if dpi is None else check_dpi(dpi))
 
-    def svg(self) -> str:
+    def svg(self, dpi: float | None = None) -> str:
         """The SVG file as text: tiles as pixels that stay sharp, text that can be searched, a bar of boxes.
 
         >>> import layerscope as ls, numpy as np
         >>> file = ls.sheet(np.random.default_rng(0).random((1, 8, 8, 4))).svg()
         >>> file.count("<image"), ">3</text>" in file
         (4, True)
+
+        Args:
+            dpi: Pixels of the picture per inch on paper, 1 to 100,000; by default a pixel is one of CSS, 96 per inch.
+
+        Raises:
+            BadOption: For another `dpi`.
         """
         from .export.svg import svg
 
-        return svg(self)
+        return svg(self, None if dpi is None else check_dpi(dpi))
 
-    def pdf(self) -> bytes:
-        """The PDF file, drawn by matplotlib: text as text, the tiles' own pixels, one point per pixel.
+    def pdf(self, dpi: float | None = None) -> bytes:
+        """The PDF file, drawn by matplotlib: text as text, the tiles' own pixels.
 
         >>> import layerscope as ls, numpy as np
         >>> ls.heatmap(np.eye(4)).pdf()[:4]
         b'%PDF'
 
+        Args:
+            dpi: Pixels of the picture per inch on paper, 1 to 100,000; by default a pixel is one point, 72 per inch.
+
         Raises:
             BackendMissing: Without matplotlib.
+            BadOption: For another `dpi`.
         """
-        from .export.figure import pdf
+        from .export.figure import POINTS, pdf
 
-        return pdf(self)
+        return pdf(self, POINTS if dpi is None else check_dpi(dpi))
 
-    def save(self, path: str | Path, dpi: float | None = None) -> Path:
+    def save(self, path: str | Path, dpi: float | None = None, *, width_mm: float | None = None) -> Path:
         """Write the picture to a file and return its path.
 
         >>> import layerscope as ls, numpy as np, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     ls.heatmap(np.eye(4)).save(f"{folder}/eye.png").name
+        ...     ls.heatmap(np.eye(4)).save(f"{folder}/eye.png", width_mm=85).name
         'eye.png'
 
         Args:
             path: The file, `.png` (keeps every value), `.svg`, `.pdf`, or another format that Pillow writes (`.jpg`,
                 `.webp`, `.tiff` …).
-            dpi: Pixels per inch on paper, 1 to 100,000, written into files of pixels: 300 for a picture with `text=3`.
+            dpi: Pixels per inch on paper, 1 to 100,000: 300 for a picture with `text=3`. It changes no pixel.
+            width_mm: In place of `dpi`, the width on paper in millimetres, 1 to 10,000: 85 for a column of a journal.
 
         Raises:
-            BadOption: Where the format is unknown or the file can't be written.
+            BadOption: Where the format is unknown, the size invalid or given twice, or the file can't be written.
             BackendMissing: For `.pdf` without matplotlib.
         """
-        from PIL import Image
-
-        path = file_path(path)
-        suffix = path.suffix.lower()
-        if suffix in FORMATS:
-            return write(path, self.png(dpi) if suffix == ".png" else FORMATS[suffix](self))
-        size: dict[str, Any] = {} if dpi is None else {"dpi": (_check_dpi(dpi), _check_dpi(dpi))}
-        encoded = io.BytesIO()
-        encoded.name = path.name  # Pillow takes the format from the suffix
-        try:
-            Image.fromarray(self.rgb()).save(encoded, **size)
-        except (ValueError, OSError) as error:
-            raise BadOption(
-                f"can't write {path}: {first_line(error)}. Use .png, which keeps every value, .svg, .pdf, or another "
-                "format that Pillow writes"
-            ) from error
-        return write(path, encoded.getvalue())
+        return files.save(self, path, dpi, width_mm)
 
     def show(self) -> None:
         """The picture on the screen: in the notebook that runs, else as a file in the system's viewer of images.
@@ -370,7 +365,8 @@ class Picture:
 
         Args:
             dpi: Dots per inch of the figure, from 1 to 100,000; a dot is a pixel of the picture.
-            ax: Your own axes, for a picture of one tile; the figure is then the one that they belong to.
+            ax: Your own axes, for a picture of one tile, which keeps its proportions there; the figure is then the one
+                that they belong to.
 
         Raises:
             BackendMissing: Without matplotlib.
@@ -378,7 +374,7 @@ class Picture:
         """
         from .export.figure import draw_into, figure_of
 
-        return figure_of(self, _check_dpi(dpi)) if ax is None else draw_into(self, ax)
+        return figure_of(self, check_dpi(dpi)) if ax is None else draw_into(self, ax)
 
     def alt(self) -> str:
         """What the picture shows as one line of text: title and caption, for people who can't see it.
@@ -432,14 +428,3 @@ class Picture:
             limits = f", {span_text(*self.scale.limits)}"
         cells = counted(len(self.cells), "cell")
         return writable(f"<Picture {self.width}×{self.height}, {cells}{limits}: {printable(self.title)}>")
-
-
-def _check_dpi(dpi: Any) -> float:
-    return real("dpi", dpi, 1, 100_000, unit=" pixels per inch, such as 300")
-
-
-FORMATS: Mapping[str, Callable[[Picture], bytes]] = {
-    ".png": Picture.png,
-    ".svg": lambda picture: picture.svg().encode(),
-    ".pdf": Picture.pdf,
-}

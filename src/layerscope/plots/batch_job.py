@@ -84,6 +84,7 @@ class Job:
     output: Path | None = None
     values: Path | None = None
     dpi: float | None = None
+    width_mm: float | None = None
     screen: Callable[[Picture], object] | None = None
     resume: bool = False
     sources: Sequence[str | PathLike[str]] = ()
@@ -204,7 +205,15 @@ class Job:
         """The marks of the pictures in a folder; `None` for a single file, for generators and for what isn't photos."""
         if namer.single or self.opened.preprocess == READY or is_stream(self.images):
             return None
-        settings = [self.layers, self.combine, self.target, self.options.to_dict(), self.overlay, self.dpi]
+        settings = [
+            self.layers,
+            self.combine,
+            self.target,
+            self.options.to_dict(),
+            self.overlay,
+            self.dpi,
+            self.width_mm,
+        ]
         sources = collect(self.images)
         if self._dependent:
             settings.append([source.id for source in sources])
@@ -397,5 +406,6 @@ class _Writer:
                 if self.marks is not None and image is not None:
                     mark = self.marks.mark(image, number, last=following is None)
                     picture = replace(picture, provenance={**picture.provenance, MARK: mark})
-                yield picture.save(self.namer.picture(drawn.layer, drawn.id, drawn.part), job.dpi)
+                path = self.namer.picture(drawn.layer, drawn.id, drawn.part)
+                yield picture.save(path, job.dpi, width_mm=job.width_mm)
             number, drawn = number + 1, following

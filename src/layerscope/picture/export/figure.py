@@ -57,25 +57,31 @@ def figure_of(picture: Picture, dpi: float = 100) -> Figure:
 def draw_into(picture: Picture, ax: Axes) -> Figure:
     """The picture's one tile in the caller's axes, with its title and colour bar."""
     _require_matplotlib()
+    from mpl_toolkits.axes_grid1 import make_axes_locatable  # type: ignore[import-untyped] # has no types
+
     if len(picture.cells) != 1:
         raise BadOption(
             f"ax= takes a picture of one tile (a heat map, an overlay), this one has {len(picture.cells)}: leave ax= out"
         )
     (cell,) = picture.cells
     image = _show_tile(ax, picture, cell)
+    rows, columns = image.get_size()
+    ax.set_aspect(cell.height / rows * columns / cell.width)
     ax.set_title(printable(picture.title), parse_math=False)
     ax.set_axis_off()
     scale = picture.scale
     if scale is not None and scale.single:
         owner: Any = image if picture.indexed else _mappable(scale)
-        bar = ax.figure.colorbar(owner, ax=ax)
+        # Beside an axes that keeps its proportions, and as tall.
+        beside = make_axes_locatable(ax).append_axes("right", size="5%", pad=0.1)
+        bar = ax.figure.colorbar(owner, cax=beside)
         _set_ticks(bar, scale, bar_ticks(scale))
     return ax.figure  # type: ignore[return-value] # a subfigure's axes give the subfigure, which draws alike
 
 
-def pdf(picture: Picture) -> bytes:
-    """The PDF file of a picture: one point per pixel, text as text, the tiles' own pixels."""
-    figure = figure_of(picture, dpi=POINTS)
+def pdf(picture: Picture, dpi: float = POINTS) -> bytes:
+    """The PDF file of a picture: `dpi` of its pixels an inch, text as text, the tiles' own pixels."""
+    figure = figure_of(picture, dpi)
     import matplotlib
 
     about = {
@@ -89,7 +95,7 @@ def pdf(picture: Picture) -> bytes:
     buffer = io.BytesIO()
     # Type 42 keeps every character of the text readable for programs; Type 3 does for Latin ones alone.
     with matplotlib.rc_context({"pdf.fonttype": 42}):
-        figure.savefig(buffer, format="pdf", dpi=POINTS, metadata=about, facecolor=figure.get_facecolor())
+        figure.savefig(buffer, format="pdf", dpi=dpi, metadata=about, facecolor=figure.get_facecolor())
     return buffer.getvalue()
 
 

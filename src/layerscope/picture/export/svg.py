@@ -27,14 +27,15 @@ FONTS = "Inter, system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-ser
 WORDS = re.compile(r"\S+(?: \S+)*")
 
 
-def svg(picture: Picture) -> str:
-    """The SVG file of a picture."""
+def svg(picture: Picture, dpi: float | None = None) -> str:
+    """The SVG file of a picture, its pixels those of CSS, or `dpi` of them an inch."""
     width, height = picture.width, picture.height
+    size = [f"{side}" if dpi is None else f"{side / dpi:.6g}in" for side in (width, height)]
     colors, drawing = picture.palette(), picture.drawing
     # Written as text: a tree of elements takes four times as long.
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<svg xmlns="{SVG}" xmlns:xlink="{XLINK}" version="1.1" width="{width}" height="{height}"'
+        f'<svg xmlns="{SVG}" xmlns:xlink="{XLINK}" version="1.1" width="{size[0]}" height="{size[1]}"'
         f' viewBox="0 0 {width} {height}" role="img" aria-label={quoteattr(printable(picture.title))}>',
         _element("title", picture.title),
         _element("desc", picture.alt()),

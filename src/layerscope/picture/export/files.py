@@ -1,0 +1,68 @@
+"""A picture as a file: the format by its suffix, the size on paper by dots per inch or by its width."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from math import ceil, floor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...checks import file_path, real
+from ...errors import BadOption, first_line
+from ...surface import by_surface
+from ...writing import write
+
+if TYPE_CHECKING:
+    from ..picture import Picture
+
+MM_PER_INCH = 25.4
+FORMATS: Mapping[str, Callable[[Picture, float | None], bytes]] = {
+    ".png": lambda picture, dpi: picture.png(dpi),
+    ".svg": lambda picture, dpi: picture.svg(dpi).encode(),
+    ".pdf": lambda picture, dpi: picture.pdf(dpi),
+}
+
+
+def save(picture: Picture, path: str | Path, dpi: Any, width_mm: Any) -> Path:
+    """Write a picture to a file; the rules stand at `Picture.save`."""
+    path = file_path(path)
+    dots = _dots(picture, dpi, width_mm)
+    suffix = path.suffix.lower()
+    return write(path, FORMATS[suffix](picture, dots) if suffix in FORMATS else _by_pillow(picture, path, dots))
+
+
+def check_dpi(dpi: Any) -> float:
+    return real("dpi", dpi, 1, 100_000, unit=" pixels per inch, such as 300")
+
+
+def _dots(picture: Picture, dpi: Any, width_mm: Any) -> float | None:
+    """The pixels per inch on paper; `None` where nothing is asked for."""
+    if width_mm is None:
+        return None if dpi is None else check_dpi(dpi)
+    if dpi is not None:
+        raise BadOption(
+            by_surface("dpi= and width_mm= both say", "--dpi and --width-mm both say")
+            + " how large the picture is on paper: give one of the two"
+        )
+    # From 100,000 down to 1 pixel per inch, as `dpi`.
+    least, most = max(1, ceil(picture.width * MM_PER_INCH / 100_000)), floor(picture.width * MM_PER_INCH)
+    unit = f" millimetres for a picture of {picture.width} pixels, such as 85 for a column or 180 for a page"
+    return picture.width * MM_PER_INCH / real("width_mm", width_mm, least, most, unit=unit)
+
+
+def _by_pillow(picture: Picture, path: Path, dpi: float | None) -> bytes:
+    """The file in a format of Pillow's, which takes it from the suffix."""
+    from PIL import Image
+
+    size: dict[str, Any] = {} if dpi is None else {"dpi": (dpi, dpi)}
+    encoded = io.BytesIO()
+    encoded.name = path.name
+    try:
+        Image.fromarray(picture.rgb()).save(encoded, **size)
+    except (ValueError, OSError) as error:
+        raise BadOption(
+            f"can't write {path}: {first_line(error)}. Use .png, which keeps every value, .svg, .pdf, or another "
+            "format that Pillow writes"
+        ) from error
+    return encoded.getvalue()

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import one_of
-from ..core.note import kind_of
 from ..errors import BadOption
-from ..safe_text import counted, json_text, printable, writable
+from ..safe_text import counted, printable, writable
 from . import png
 from .codes import OWN
 from .drawing import Drawing
-from .export import files
+from .export import files, tiles
 from .export.files import check_dpi
 from .numbers import span_text
 from .palette import THEMES, palette, see_through, without_paper
@@ -264,7 +263,7 @@ class Picture:
                 if colors is not None
                 else (without_paper(pixels, self.frame, self.palette()), None)
             )
-        return png.encode(pixels, colors, self._metadata(), None if dpi is None else check_dpi(dpi))
+        return png.encode(pixels, colors, files.metadata(self), None if dpi is None else check_dpi(dpi))
 
     def svg(self, dpi: float | None = None) -> str:
         """The SVG file as text: tiles as pixels that stay sharp, text that can be searched, a bar of boxes.
@@ -321,6 +320,45 @@ class Picture:
             BackendMissing: For `.pdf` without matplotlib.
         """
         return files.save(self, path, dpi, width_mm)
+
+    def tile(self, channel: int, image: int | None = None) -> Picture:
+        """One tile alone, without paper, number or bar; it decodes to the same values.
+
+        >>> import layerscope as ls, numpy as np
+        >>> picture = ls.sheet(np.random.default_rng(0).random((1, 8, 8, 4)), zoom=2)
+        >>> picture.tile(3).rgb().shape
+        (16, 16, 3)
+
+        Args:
+            channel: The true number of the channel.
+            image: Which image, where the picture shows that channel of several.
+
+        Raises:
+            BadOption: Where there is no such tile on this page, or several.
+        """
+        return tiles.tile(self, channel, image)
+
+    def save_tiles(
+        self, folder: str | Path, suffix: str = ".png", dpi: float | None = None, *, width_mm: float | None = None
+    ) -> list[Path]:
+        """Write every tile to a file of its own, named by its channel, and return the paths.
+
+        >>> import layerscope as ls, numpy as np, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     paths = ls.sheet(np.random.default_rng(0).random((1, 8, 8, 12))).save_tiles(folder)
+        >>> len(paths), paths[3].name
+        (12, 'channel-03.png')
+
+        Args:
+            folder: Where the files go; made where it isn't there.
+            suffix: The format, as in `save`.
+            dpi: As in `save`.
+            width_mm: The width of a tile on paper, as in `save`.
+
+        Raises:
+            BadOption: As `save` does.
+        """
+        return tiles.save_tiles(self, folder, suffix, dpi=dpi, width_mm=width_mm)
 
     def show(self) -> None:
         """The picture on the screen: in the notebook that runs, else as a file in the system's viewer of images.
@@ -393,29 +431,7 @@ class Picture:
         >>> about["title"], about["limits"], about["images"]
         ('array', [0.0, 4.0], ['image 0'])
         """
-        about = {
-            **self.provenance,
-            "title": self.title,
-            "caption": list(self.lines),
-            "scale": self.scale.describe() if self.scale else None,
-            "page": [self.page, self.pages],
-            "zoom": self.zoom,
-        }
-        if self.theme != "light":
-            about["theme"] = self.theme
-        if self.scale is not None and self.scale.single:
-            about["limits"] = list(self.scale.limits)
-        if self.notes:
-            about["warnings"] = [{"kind": kind_of(note), "text": str(note)} for note in self.notes]
-        return about
-
-    def _metadata(self) -> dict[str, str]:
-        return {
-            "Title": printable(self.title),
-            "Description": self.alt(),
-            "Software": "layerscope",
-            "layerscope": json_text(self.about(), default=str),
-        }
+        return files.about(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
         from .display import mime_bundle

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...checks import file_path, real
+from ...core.note import kind_of
 from ...errors import BadOption, first_line
+from ...safe_text import json_text, printable
 from ...surface import by_surface
 from ...writing import write
 
@@ -34,6 +36,36 @@ def save(picture: Picture, path: str | Path, dpi: Any, width_mm: Any) -> Path:
 
 def check_dpi(dpi: Any) -> float:
     return real("dpi", dpi, 1, 100_000, unit=" pixels per inch, such as 300")
+
+
+def about(picture: Picture) -> dict[str, Any]:
+    """What the file of a picture remembers, ready for JSON."""
+    scale = picture.scale
+    known = {
+        **picture.provenance,
+        "title": picture.title,
+        "caption": list(picture.lines),
+        "scale": scale.describe() if scale else None,
+        "page": [picture.page, picture.pages],
+        "zoom": picture.zoom,
+    }
+    if picture.theme != "light":
+        known["theme"] = picture.theme
+    if scale is not None and scale.single:
+        known["limits"] = list(scale.limits)
+    if picture.notes:
+        known["warnings"] = [{"kind": kind_of(note), "text": str(note)} for note in picture.notes]
+    return known
+
+
+def metadata(picture: Picture) -> dict[str, str]:
+    """The same as the texts of a PNG."""
+    return {
+        "Title": printable(picture.title),
+        "Description": picture.alt(),
+        "Software": "layerscope",
+        "layerscope": json_text(picture.about(), default=str),
+    }
 
 
 def _dots(picture: Picture, dpi: Any, width_mm: Any) -> float | None:

@@ -1,0 +1,75 @@
+"""Tiles of a picture alone: as pictures of their own, and one file for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import BadOption
+from ...writing import make_folder
+from ..shapes import Cell
+from .rasters import pixels_of
+
+if TYPE_CHECKING:
+    from ..picture import Picture
+
+LISTED = 16
+
+
+def tile(picture: Picture, channel: int, image: int | None) -> Picture:
+    """The one tile of a channel; the rules stand at `Picture.tile`."""
+    found = [cell for cell in picture.cells if cell.channel == channel and (image is None or cell.image == image)]
+    if not found:
+        where = "" if image is None else f" of image {image}"
+        numbers = sorted({cell.channel for cell in picture.cells})
+        shown = ", ".join(map(str, numbers[:LISTED])) + (", …" if len(numbers) > LISTED else "")
+        raise BadOption(f"channel {channel!r}{where} is not on this page: it shows {shown}")
+    if len(found) > 1:
+        raise BadOption(
+            f"this picture shows channel {channel} {len(found)} times: give image=, or draw what you want alone"
+        )
+    return alone(picture, found[0])
+
+
+def save_tiles(picture: Picture, folder: str | Path, suffix: str, **size: Any) -> list[Path]:
+    """A file for each tile; the rules stand at `Picture.save_tiles`."""
+    path, names = make_folder(folder), _names(picture.cells)
+    return [
+        alone(picture, cell).save(path / f"{name}{suffix}", **size)
+        for cell, name in zip(picture.cells, names, strict=True)
+    ]
+
+
+def alone(picture: Picture, cell: Cell) -> Picture:
+    """One cell without what is around it, with its own range."""
+    own = picture.scale
+    if own is not None and not own.single:
+        limits = (cell.low, cell.high) if cell.low <= cell.high else (0.0, 0.0)
+        own = replace(own, limits=limits)
+    frame = picture.frame
+    return replace(
+        picture,
+        pixels=pixels_of(picture, cell).copy(),
+        cells=(cell._replace(x=0, y=0),),
+        scale=own,
+        bar=None,
+        zoom=picture.zooms[picture.cells.index(cell)] if picture.zooms else picture.zoom,
+        zooms=(),
+        frame=None if frame is None else frame[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].copy(),
+        drawing=None,
+    )
+
+
+def _names(cells: tuple[Cell, ...]) -> list[str]:
+    """By the channel, and by the place in the picture where several have the same."""
+    digits = len(str(max(cell.channel for cell in cells)))
+    several = Counter(cell.channel for cell in cells)
+    places = len(str(len(cells) - 1))
+    return [
+        f"channel-{cell.channel:0{digits}d}"
+        if several[cell.channel] == 1 and cell.channel >= 0
+        else f"tile-{index:0{places}d}"
+        for index, cell in enumerate(cells)
+    ]

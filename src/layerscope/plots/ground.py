@@ -110,9 +110,11 @@ class Ground:
             parts.append(f"Each pixel of the photo is drawn {self.zoom} × {self.zoom}")
         bare = self._bare_sides(place)
         if self.cropped:
-            parts.append("The frame is what the model saw" + (f"; no unit lies at its {bare} edge" if bare else ""))
+            parts.append(
+                "The frame is what the model saw" + (f"; no place of the map lies at its {bare} edge" if bare else "")
+            )
         elif bare:
-            parts.append(f"No unit lies at the {bare} edge")
+            parts.append(f"No place of the map lies at the {bare} edge")
         return parts
 
     def _bare_sides(self, place: UnitGrid) -> str:

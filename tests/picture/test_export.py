@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import json
 import os
 import pickle
@@ -519,3 +520,15 @@ def test_a_map_in_ones_own_axes_keeps_its_proportions_and_its_bar_is_as_tall(sha
     assert box.height / box.width == pytest.approx(shape[0] / shape[1])
     assert (bar.y0, bar.y1) == pytest.approx((box.y0, box.y1))
     assert box.x1 < bar.x0 < bar.x1 <= figure.bbox.width
+
+
+def test_the_ticks_of_a_low_bar_in_ones_own_axes_keep_apart():
+    figure = Figure(figsize=(9, 3))
+    axes = figure.subplots(1, 3)
+    ls.heatmap(np.random.default_rng(0).random((4, 16))).to_matplotlib(ax=axes[2])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    labels = [label.get_window_extent() for label in figure.axes[-1].get_yticklabels() if label.get_text()]
+    assert len(labels) >= 2
+    for lower, upper in itertools.pairwise(sorted(labels, key=lambda box: box.y0)):
+        assert lower.y1 <= upper.y0 + 1

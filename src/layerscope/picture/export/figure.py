@@ -12,11 +12,11 @@ import numpy as np
 from ...errors import BackendMissing, BadOption
 from ...safe_text import printable
 from ..codes import ABOVE, BELOW, GAP, INK, INKS, NAN, TOP, ends
-from ..colorbar import DrawnBar, bar_ticks
+from ..colorbar import DrawnBar, bar_ticks, placed_ticks
 from ..font import FALLBACK, SMALL, font, font_file
 from ..palette import colors_text, lut
 from ..scale import Scale
-from ..shapes import Box, Cell, Ramp, Text
+from ..shapes import Bar, Box, Cell, Ramp, Text
 from .rasters import Raster, pixels_of, rasters
 
 if TYPE_CHECKING:
@@ -75,7 +75,12 @@ def draw_into(picture: Picture, ax: Axes) -> Figure:
         # Beside an axes that keeps its proportions, and as tall.
         beside = make_axes_locatable(ax).append_axes("right", size="5%", pad=0.1)
         bar = ax.figure.colorbar(owner, cax=beside)
-        _set_ticks(bar, scale, bar_ticks(scale))
+        size = float(bar.ax.yaxis.get_ticklabels()[0].get_fontsize())
+        ax.apply_aspect()
+        lines = ax.get_window_extent().height / ax.figure.dpi * POINTS / size
+        room = Bar(0, 0, 0, max(1, int(lines * font(SMALL).height * 0.8)), *scale.limits)
+        kept = {label.text for _, label in placed_ticks(room, bar_ticks(scale))}
+        _set_ticks(bar, scale, [tick for tick in bar_ticks(scale) if tick[1] in kept])
     return ax.figure  # type: ignore[return-value] # a subfigure's axes give the subfigure, which draws alike
 
 

@@ -8,6 +8,7 @@ import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises, wording
 from layerscope.core.feature_map import as_map
+from layerscope.picture.codes import GAP
 from layerscope.plots.animate import draw_frames
 from layerscope.plots.montage import MontageOptions
 
@@ -98,7 +99,7 @@ def test_marks_and_captions_move_nothing(clip):
     assert len({picture.lines[:-1] for picture in pictures}) == 1
 
 
-def test_pictures_of_epochs_need_one_scale_and_one_size(tmp_path):
+def test_pictures_of_epochs_need_one_scale(tmp_path):
     epochs = [noise(1, 6, 6, 4, seed=seed) for seed in range(3)]
     path = ls.animate([ls.sheet(values, scale=(-3, 3)) for values in epochs], tmp_path / "epochs.gif", fps=2)
     with Image.open(path) as image:
@@ -107,9 +108,21 @@ def test_pictures_of_epochs_need_one_scale_and_one_size(tmp_path):
         ls.animate([ls.sheet(values, scale="layer") for values in epochs], tmp_path / "a.gif")
     with raises(ls.BadScale, "1"):
         ls.animate([ls.sheet(values, scale="channel") for values in epochs], tmp_path / "a.gif")
-    with raises(ls.BadOption, "1"):
-        ls.animate([ls.sheet(epochs[0], scale=(-3, 3), zoom=zoom) for zoom in (9, 20)], tmp_path / "a.gif")
     assert not (tmp_path / "a.gif").exists()
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_smaller_frames_have_paper_around(tmp_path, suffix):
+    small, large = (ls.sheet(noise(1, 6, 6, 9), scale=(-3, 3), zoom=zoom, columns=3) for zoom in (9, 40))
+    assert small.height < large.height
+    assert small.width < large.width
+    written = list(frames(ls.animate([small.dark(), large.dark(), small.dark()], tmp_path / f"a.{suffix}")))
+    assert {frame.size for frame in written} == {(large.width, large.height)}
+    for frame, picture in zip(written, (small.dark(), large.dark(), small.dark()), strict=True):
+        rgb = np.asarray(frame.convert("RGB"))
+        assert (rgb[: picture.height, : picture.width] == picture.rgb()).all()
+        assert (rgb[picture.height :] == picture.palette()[GAP]).all()
+        assert (rgb[:, picture.width :] == picture.palette()[GAP]).all()
 
 
 def test_equal_frames_stay_for_their_time(tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises, wording
-from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, GAP, NAN, TOP
+from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, GAP, INK, INK_MIDDLE, NAN, TOP
 from layerscope.picture.font import SMALL, font
 from layerscope.picture.heading import MARGIN
 from layerscope.plots import compare_layout
@@ -91,7 +91,9 @@ def test_rows_read_through_their_own_bars():
         strip = picture.pixels[top + cells[0].height // 2, right:]
         x = right + int(np.flatnonzero(strip <= TOP)[0])
         inside = picture.pixels[:, x] <= TOP
-        ys = np.flatnonzero(inside & (np.abs(np.arange(len(inside)) - top - cells[0].height // 2) <= 112))
+        ys = np.flatnonzero(
+            inside & (np.abs(np.arange(len(inside)) - top - cells[0].height // 2) <= cells[0].height // 2)
+        )
         column = rgb[ys, x]
         low, high = cells[0].low, cells[0].high
         value_at_row = high + (np.arange(len(ys)) + 0.5) / len(ys) * (low - high)
@@ -139,20 +141,21 @@ def test_no_name_and_no_number_lies_on_a_map(names, images, scale):
 def test_names_stand_where_they_belong_and_read_from_top_to_bottom():
     fm = ls.FeatureMap.of_array(noise(2, 4, 4, 1))
     picture = ls.compare({"a first name": replace(fm, ids=("one " * 12, "short"))})
-    letters = font(SMALL)
+    letters, bold = font(SMALL), font(SMALL, bold=True)
     first, second = picture.cells
 
-    def is_written(y, x, text):
-        ink = letters.line(text)
+    def is_written(y, x, text, letters=bold, ink=INK):
+        ink = letters.line(text, ink)
         return np.array_equal(picture.pixels[y : y + letters.height, x : x + ink.shape[1]], ink)
 
-    lines = letters.cut_text("one " * 12, first.width, 3)
+    lines = bold.cut_text("one " * 12, first.width, 3)
     assert len(lines) == 2
     top = first.y - 2 - 2 * letters.height
     for row, line in enumerate(lines):
-        assert is_written(top + row * letters.height, first.x, line)
-    assert is_written(second.y - 2 - letters.height, second.x, "short")
-    assert is_written(first.y, MARGIN, "a first name · 4×4")
+        assert is_written(top + row * letters.height, first.x + (first.width - bold.width(line)) // 2, line)
+    assert is_written(second.y - 2 - letters.height, second.x + (second.width - bold.width("short")) // 2, "short")
+    assert is_written(first.y, MARGIN, "a first name")
+    assert is_written(first.y + letters.height, MARGIN, "4 × 4", letters, INK_MIDDLE)
 
 
 def test_models_by_layers_leave_cells_blank_with_the_reason():
@@ -170,8 +173,8 @@ def test_models_by_layers_leave_cells_blank_with_the_reason():
     reasons = {
         ("first", "fc"): "dense: 1000 numbers",
         ("first", "tokens"): "sequence of 9",
-        ("second", "conv"): "14×14 against 7×7",
-        ("second", "volume"): "volume: 3×4×5",
+        ("second", "conv"): "14 × 14 against 7 × 7",
+        ("second", "volume"): "volume: 5 × 4 × 3",
         ("third", "pooled"): "one pixel: 8 numbers",
     }
     for (model, maps), cells in zip(models.items(), grid(picture, 6), strict=True):
@@ -185,8 +188,7 @@ def test_models_by_layers_leave_cells_blank_with_the_reason():
                 assert (picture.codes(cell) != GAP).any(), "and the reason is written there"
             else:
                 assert_true(picture, cell, maps[layer][1].astype(np.float64).mean(-1).astype(np.float32))
-    wording(picture.alt(), "1", "14×14", "7×7")
-    wording(picture.alt(), "same_size=False")
+    wording(picture.alt(), "1", "14 × 14", "7 × 7")
     unequal = ls.compare(models, same_size=False)
     cell = grid(unequal, 6)[1][0]
     assert_true(unequal, cell, models["second"]["conv"][0].astype(np.float64).mean(-1).astype(np.float32))
@@ -380,3 +382,49 @@ def test_a_capture_compares_as_it_is():
     wording(picture.title, "3", "1", "mean")
     wording(picture.alt())
     assert [cell.note.partition(" · ")[0] for cell in picture.cells[1:]] == ["_blocks.0._swish", "_swish:1", "_fc"]
+
+
+def test_each_layer_has_its_own_range_and_maps_of_one_layer_share_one():
+    late = {"early": noise(2, 8, 8, 1) * 100, "late": noise(2, 4, 4, 1)}
+    assert ls.compare(late).scale.per == "row"
+    models = ls.compare({"first": late, "second": late})
+    assert models.scale.per == "column"
+    for picture, cells in ((ls.compare(late), slice(2, 4)), (models, slice(1, 4, 2))):
+        for cell in picture.cells[cells]:
+            assert np.ptp(picture.codes(cell).astype(int)) > TOP // 3, "the late layer is seen"
+    one = noise(2, 8, 8, 1)
+    assert ls.compare({"before": one, "after": one * 100}).scale.per == "all"
+    assert ls.compare(noise(2, 8, 8, 3), channels=[0, 1]).scale.per == "all"
+
+
+@pytest.mark.parametrize("scale", ["all", "row", "column", "cell"])
+def test_long_rows_go_on_below_with_their_names_and_bars(scale):
+    maps = {"one": noise(7, 8, 8, 1), "two": noise(7, 4, 4, 1)}
+    picture = ls.compare(maps, columns=3, scale=scale)
+    rows = grid(picture, 7)
+    for name, cells in zip(maps, rows, strict=True):
+        assert [cell.x for cell in cells] == [cells[0].x, cells[1].x, cells[2].x] * 2 + [cells[0].x]
+        assert len({cell.y for cell in cells}) == 3
+        for image, cell in enumerate(cells):
+            assert_true(picture, cell, maps[name][image, ..., 0])
+    written = [line.text for line in picture.drawing.lines]
+    assert written.count("one") == written.count("two") == 3
+    assert all(written.count(f"image {image}") == 1 for image in range(7))
+    bars = {"all": 1, "row": 6, "column": 7, "cell": 0}[scale]
+    assert len(picture.drawing.ramps) + (picture.bar is not None) == bars
+
+
+def test_many_images_are_wrapped_and_letters_are_legible():
+    maps = {"one": noise(40, 28, 28, 1), "dense": dense(40, 9), "two": noise(40, 7, 7, 1)}
+    picture = ls.compare(maps)
+    assert len({cell.y for cell in picture.cells}) > 6
+    size = min(line.size for line in picture.drawing.lines)
+    assert size * 900 / picture.width >= 10
+    heights = [cells[0].height for cells in grid(picture, 40)]
+    assert heights[1] <= 64 < min(heights[0], heights[2]), "a row without maps is a line, not a band"
+    with raises(ls.BadOption):
+        ls.compare(maps, columns=0)
+
+
+def test_two_maps_are_named_in_the_title():
+    wording(ls.compare({"conv1": noise(2, 8, 8, 3), "conv5": noise(2, 4, 4, 3)}).title)

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..core.note import Note
 from ..errors import BadLayout, BadOption, BadScale
 from ..picture.canvas import NARROWEST, Frame
 from ..picture.caption import about, caption, quantity, special, title_of
+from ..picture.codes import GAP
 from ..picture.font import SMALL, font
 from ..picture.numbers import number
 from ..picture.palette import marks_of
@@ -27,6 +28,9 @@ from ..writing import write
 from .montage import AXES, MontageOptions, Stack, channel_scale, one_channel
 from .mosaic import Mosaic, Tile
 from .sequence import reach_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SUFFIXES = (".gif", ".webp")
 OVER = (*AXES, "images", "channels")
@@ -63,7 +67,7 @@ def animate(
     ('images.gif', True)
 
     Args:
-        frames: A feature map or an array; or a list of `Picture`s of one size and one scale.
+        frames: A feature map or an array; or a list of `Picture`s of one scale; paper is added to smaller ones.
         path: The file to write, `.gif` or `.webp`.
         fps: Frames a second, above 0: up to 50 for GIF (to the nearest hundredth of a second), up to 1000 for WebP.
         over: What the frames are. `"d"`, `"h"`, `"w"` or `"t"` (slices of a volume, frames of a clip; `"d"` is the
@@ -198,11 +202,6 @@ def _check_pictures(pictures: Sequence[Any]) -> list[Picture]:
             )
     first = pictures[0]
     for index, picture in enumerate(pictures):
-        if (picture.height, picture.width) != (first.height, first.width):
-            raise BadOption(
-                f"frame {index} has {picture.width}×{picture.height} pixels and frame 0 has {first.width}×{first.height}:"
-                " draw them with the same zoom=, columns= and length of caption"
-            )
         if picture.theme != first.theme:
             raise BadOption(f"frame {index} is {picture.theme} and frame 0 {first.theme}: give all one theme")
         if not _same(first.scale, picture.scale):
@@ -226,6 +225,20 @@ def _limits(picture: Picture) -> str:
     return "…".join(map(number, picture.scale.limits)) if picture.scale.single else "a range for each tile"
 
 
+def _padded(pictures: Sequence[Picture]) -> list[Image]:
+    """The pictures as images of one size: paper to the right of smaller ones, and below them."""
+    from PIL import ImageOps
+
+    images = [picture.to_pil() for picture in pictures]
+    size = max(image.width for image in images), max(image.height for image in images)
+    for index, (picture, image) in enumerate(zip(pictures, images, strict=True)):
+        if image.size != size:
+            colors = picture.palette()
+            paper = GAP if picture.indexed else tuple(map(int, colors[GAP]))
+            images[index] = ImageOps.expand(image, (0, 0, size[0] - image.width, size[1] - image.height), paper)
+    return images
+
+
 def _write(pictures: list[Picture], path: Path, *, fps: float, loop: bool) -> Path:
     from PIL import features
 
@@ -237,7 +250,7 @@ def _write(pictures: list[Picture], path: Path, *, fps: float, loop: bool) -> Pa
     if suffix == ".webp" and not features.check("webp"):
         raise BadOption(f"{path.name!r}: this build of Pillow can't write WebP: write .gif")
     # Frames have paper: in a GIF a colour is either there or not.
-    images = [(picture.light() if picture.theme == "transparent" else picture).to_pil() for picture in pictures]
+    images = _padded([picture.light() if picture.theme == "transparent" else picture for picture in pictures])
     options: dict[str, Any] = {"save_all": True, "append_images": images[1:]}
     if suffix == ".gif":
         options |= {"duration": max(2, round(100 / fps)) * 10, "optimize": False, "disposal": 1}

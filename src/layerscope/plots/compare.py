@@ -10,7 +10,8 @@ from ..combinations.registry import combined, rule_named
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..errors import BadLayout, BadOption
-from ..picture.caption import about
+from ..picture.canvas import Frame
+from ..picture.caption import about, quantity
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..safe_text import counted
@@ -31,7 +32,7 @@ def compare(
     images: Sequence[int] | slice | None = None,
     combine: Any = None,
     target: Any = None,
-    scale: Any = "all",
+    scale: Any = None,
     clip: tuple[float, float] | None = None,
     colors: Any = None,
     photos: bool = False,
@@ -39,6 +40,7 @@ def compare(
     title: str | None = None,
     caption: bool = True,
     bar: bool = True,
+    columns: int | None = None,
 ) -> Picture:
     """A table of maps in one picture, with the names of its rows and columns.
 
@@ -55,7 +57,7 @@ def compare(
     >>> random = np.random.default_rng(0)
     >>> picture = compare({"early": random.random((2, 8, 8, 4)), "late": random.random((2, 4, 4, 6))})
     >>> len(picture.cells), picture.cells[3].note
-    (4, 'late · 4×4 · image 1')
+    (4, 'late · image 1')
 
     Args:
         maps: The feature maps or arrays, as above.
@@ -65,7 +67,8 @@ def compare(
             mean.
         target: The class for a named combination that runs the model itself, such as `"score-cam"`.
         scale: What shares a range and a bar. `"all"`: every cell; `"row"` and `"column"`: each of them; `"cell"`: each
-            cell has its own range, written below it; or `(low, high)`, or a `Scale` such as `shared_scale` gives.
+            cell has its own range, written below it; or `(low, high)`, or a `Scale` such as `shared_scale` gives. By
+            default each layer (a row, or of models a column); of one layer, its channels or several maps of it, all.
         clip: Two percentiles, such as `(1, 99)`, to which the ranges are clipped.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
@@ -74,6 +77,8 @@ def compare(
         title: The title in place of the usual one; `""` for none.
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         bar: Whether the colour bars are drawn.
+        columns: Maps per row; the others stand below, with the names of rows and columns again. By default as many as
+            stay large enough to see.
 
     Raises:
         BadLayout: No cell has a map.
@@ -82,7 +87,14 @@ def compare(
         BadOption: Any other option is invalid.
     """
     options = DrawOptions(
-        channels=channels, scale=scale, clip=clip, colors=colors, title=title, caption=caption, bar=bar
+        channels=channels,
+        scale=scale,
+        clip=clip,
+        colors=colors,
+        columns=columns,
+        title=title,
+        caption=caption,
+        bar=bar,
     )
     selection = Selection(images, _with_target(combine, target), photos, same_size)
     comparison = comparison_of(maps, channels, selection)
@@ -104,21 +116,38 @@ def compare(
         rows=list(table.rows),
         columns=list(table.columns),
     )
-    return draw_table(table, rule, title=comparison.title, lines=lines, provenance=facts, options=options)
+    measured = {quantity(fm) for fm in comparison.shown}
+    frame = Frame(comparison.title, lines[0], lines[1:], quantity=measured.pop() if len(measured) == 1 else "")
+    return draw_table(table, rule, frame, provenance=facts, options=options)
 
 
 def _lines(comparison: Comparison, rule: Scale | None, options: DrawOptions) -> tuple[str, ...]:
     """The caption, without what it says of blank cells."""
     table, shown = comparison.table, comparison.shown
     models = {fm.provenance.get("model") for fm in shown}
-    model = f"model {models.pop()}" if len(models) == 1 and None not in models else ""
-    lines: list[str] = [Note("subject", " · ".join(filter(None, [model, comparison.words])))]
-    lines += [Note("scale", rule.describe())] if rule is not None else []
+    model = str(models.pop()) if len(models) == 1 and None not in models else ""
+    lines: list[str] = [Note("subject", " · ".join(filter(None, [model, comparison.words, _fed(shown)])))]
+    lines += _scale_notes(comparison, rule) if rule is not None else []
     if any(entry.colored for row in table.entries for entry in row):
         within = "colours of two cells don't compare" if table.photos_down else "colours compare within a row"
         lines += [Note("colors", f"{rgb_text(options.clip)} in its map: {within}")]
-    lines.append(Note("notes", _notes(shown)))
-    return tuple(filter(None, lines))
+    return (*lines, *_notes(shown))
+
+
+def _scale_notes(comparison: Comparison, rule: Scale) -> list[Note]:
+    """What may be compared by its colours, in the words of what the rows and columns are."""
+    rows, columns = comparison.things
+    within, between = (columns, rows) if rule.per == "row" else (rows, columns)
+    if rule.per not in ("row", "column"):
+        return list(rule.notes())
+    text = f"one range per {rule.per}: colours compare across {within}, not between {between}"
+    return [Note("scale", text), *(note for note in rule.notes() if note.kind != "scale")]
+
+
+def _fed(shown: Sequence[FeatureMap]) -> str:
+    """How the photos became the model's input, where it was the same for all."""
+    places = {f"{place.describe()} {place.input[1]} × {place.input[0]}" for fm in shown for place in fm.placement or ()}
+    return places.pop() if len(places) == 1 else ""
 
 
 def _blank_lines(blanks: Sequence[Blank], count: int) -> tuple[str, ...]:
@@ -128,8 +157,7 @@ def _blank_lines(blanks: Sequence[Blank], count: int) -> tuple[str, ...]:
     kinds = [*dict.fromkeys(blanks)]
     reasons = "; ".join(f"{blanks.count(blank)} × {blank.text}" for blank in kinds[:REASONS])
     reasons += f"; and {len(kinds) - REASONS} more" if len(kinds) > REASONS else ""
-    hint = ", drawn with same_size=False" if any(blank.kind == "size" for blank in blanks) else ""
-    return (Note("blank", f"blank: {len(blanks)} of {counted(count, 'cell')} ({reasons}{hint})"),)
+    return (Note("blank", f"blank: {len(blanks)} of {counted(count, 'cell')} ({reasons})"),)
 
 
 def _with_target(combine: Any, target: Any) -> Any:
@@ -152,10 +180,10 @@ def _with_target(combine: Any, target: Any) -> Any:
     return rule
 
 
-def _notes(shown: Sequence[FeatureMap]) -> str:
+def _notes(shown: Sequence[FeatureMap]) -> list[str]:
     """What the maps say of themselves: first what all of them say, then some of what is said of one."""
     common = [note for note in shown[0].notes if all(note in fm.notes for fm in shown)]
-    own = [f"{fm.layer.path}: {note}" for fm in shown for note in fm.notes if note not in common]
+    own = [f"{note} ({fm.layer.path})" for fm in shown for note in fm.notes if note not in common]
     own = [*dict.fromkeys(own)]
     more = [f"and {len(own) - NOTES} more"] if len(own) > NOTES else []
-    return " · ".join([*common, *own[:NOTES], *more])
+    return [*common, *own[:NOTES], *more]

@@ -61,13 +61,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """Names and cells, row by row; `photos` for each column (or each row, where `photos_down`) if they are wanted."""
+    """Names and cells, row by row; `photos` for each column (or each row, where `photos_down`) if they are wanted.
+
+    `details` are the lines below the name of each row, `usual` is what shares a range where nothing is asked for.
+    """
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     entries: tuple[tuple[Entry, ...], ...]
     photos: tuple[np.ndarray | None, ...] | None = None
     photos_down: bool = False
+    details: tuple[tuple[str, ...], ...] = ()
+    usual: str = "all"
 
     def values(self, rule: str) -> dict[Any, list[tuple[int, int]]]:
         """The `(row, column)` of the cells with a scale, grouped by what shares a range."""
@@ -87,7 +92,7 @@ class Table:
 
 def fit_table_scale(table: Table, options: DrawOptions) -> Scale | None:
     """The scale of the table's cells; `None` where all of them are colours."""
-    scale = "all" if options.scale is None else options.scale
+    scale = table.usual if options.scale is None else options.scale
     colors, clip = options.colors, options.clip
     if not isinstance(scale, str):
         rule = given_scale(scale, colors, clip)
@@ -199,5 +204,5 @@ def entry_of(cell: FeatureMap | Blank, image: int, column: int) -> Entry:
 
 
 def size_text(spatial: Sequence[int]) -> str:
-    """The sizes of a map in words."""
-    return "×".join(map(str, spatial))
+    """The sizes of a map in words: width × height, and depth."""
+    return " × ".join(map(str, spatial[::-1]))

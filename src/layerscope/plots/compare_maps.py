@@ -11,9 +11,12 @@ import numpy as np
 from ..channels.query import positions, where_text
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadOption
+from ..picture.caption import channel_word
 from ..safe_text import counted
 from .compare_cells import Blank, Entry, Table, combine_all, entry_of, size_text, unfit, usual_rule
 from .rgb import is_rgb
+
+LONGEST_PAIR = 60
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,16 @@ class Selection:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table, its title, what the caption says of the cells, and the maps that it is made from."""
+    """A table, its title, what else the caption says of the cells, and the maps that it is made from.
+
+    `things` are what its rows and its columns are, `"layers"` and `"photos"`.
+    """
 
     table: Table
     title: str
     words: str
     shown: Sequence[FeatureMap]
+    things: tuple[str, str]
 
 
 def comparison_of(maps: Any, channels: Any, selection: Selection) -> Comparison:
@@ -98,10 +105,20 @@ def _compare_layers(maps: dict[str, FeatureMap], selection: Selection) -> Compar
             entries.append(missing if image is None else entry_of(cells[name], image, column))
         rows.append(tuple(entries))
     photos = tuple(_photo(every, ids[column]) for column in chosen) if selection.photos else None
-    names = tuple(f"{name or 'output'} · {_size(fm)}" for name, fm in maps.items())
-    table = Table(names, tuple(ids[column] for column in chosen), tuple(rows), photos)
-    title = f"{counted(len(rows), 'layer')} × {counted(len(chosen), 'image')}{_rule_title(cells.values())}"
-    return Comparison(table, title, _combination_text(every, selection.combine), _maps_of(cells.values()) or every)
+    names = tuple(name or "output" for name in maps)
+    # Maps of one layer (before and after, two photos) are in one unit; those of two layers are not.
+    usual = "all" if len({(fm.layer.path, fm.spatial) for fm in every}) == 1 else "row"
+    heads, details = tuple(ids[column] for column in chosen), tuple(map(_details, every))
+    table = Table(names, heads, tuple(rows), photos, details=details, usual=usual)
+    word, rule = _image_word(every), _rule_title(cells.values())
+    images = counted(len(chosen), word)
+    pair = " against ".join(names)
+    if len(names) == 2 and len(pair) <= LONGEST_PAIR:
+        title = f"{pair}{rule} · {images}"
+    else:
+        title = f"{counted(len(rows), 'layer')} × {images}{rule}"
+    words = "" if rule else _combination_text(every, selection.combine)
+    return Comparison(table, title, words, _maps_of(cells.values()) or every, ("layers", f"{word}s"))
 
 
 def _compare_models(models: Mapping[Any, Mapping[str, Any]], selection: Selection) -> Comparison:
@@ -124,13 +141,16 @@ def _compare_models(models: Mapping[Any, Mapping[str, Any]], selection: Selectio
     missing = Blank("missing", "no layer of this name")
     rows = tuple(tuple(entry_of(cells.get((model, path), missing), image, image) for path in paths) for model in maps)
     photos = tuple(_photo([*layers.values()], None, image) for layers in maps.values()) if selection.photos else None
-    table = Table(tuple(maps), tuple(path or "output" for path in paths), rows, photos, photos_down=True)
-    title = f"{counted(len(maps), 'model')} × {counted(len(paths), 'layer')}{_rule_title(ready.values())}"
+    table = Table(
+        tuple(maps), tuple(path or "output" for path in paths), rows, photos, photos_down=True, usual="column"
+    )
+    rule = _rule_title(ready.values())
+    title = f"{counted(len(maps), 'model')} × {counted(len(paths), 'layer')}{rule}"
     ids = [*dict.fromkeys(fm.ids[image] for fm in every)]
     subject = ids[0] if len(ids) == 1 else f"the models saw different images: {', '.join(ids)}"
     subject += f" (image {image} of {count})" if count > 1 else ""
-    words = " · ".join(filter(None, [subject, _combination_text(every, selection.combine)]))
-    return Comparison(table, title, words, _maps_of(ready.values()) or every)
+    words = " · ".join(filter(None, [subject, "" if rule else _combination_text(every, selection.combine)]))
+    return Comparison(table, title, words, _maps_of(ready.values()) or every, ("models", "layers"))
 
 
 def _other_sizes(maps: Mapping[str, Mapping[str, FeatureMap]], paths: Sequence[str]) -> dict[Any, FeatureMap | Blank]:
@@ -164,9 +184,10 @@ def _compare_channels(fm: FeatureMap, channels: Any, selection: Selection) -> Co
     names = tuple(f"channel {channel}" for channel in part.channels)
     table = Table(names, tuple(fm.ids[image] for image in chosen), rows, photos)
     layer = " · ".join(word for word in (fm.rule, fm.layer.path or "output", fm.layer.kind) if word)
-    title = f"{counted(len(rows), 'channel')} × {counted(len(chosen), 'image')} · {layer}"
-    what = f"{len(rows)} of {counted(fm.of, 'channel')}{where_text(channels)}, {size_text(fm.spatial)}"
-    return Comparison(table, title, what, [part])
+    word = _image_word([fm])
+    title = f"{counted(len(rows), 'channel')} × {counted(len(chosen), word)} · {layer}"
+    what = f"{len(rows)} of {counted(fm.of, 'channel')}{where_text(channels)} of {size_text(fm.spatial)}"
+    return Comparison(table, title, what, [part], ("channels", f"{word}s"))
 
 
 def _choose_images(images: Any, count: int) -> list[int]:
@@ -202,17 +223,28 @@ def _maps_of(cells: Collection[FeatureMap | Blank]) -> list[FeatureMap]:
 def _rule_title(cells: Collection[FeatureMap | Blank]) -> str:
     """What was done to the channels, for the title, where it is the same in all cells."""
     methods = {fm.method or fm.rule for fm in _maps_of(cells)}
-    return f" · {methods.pop()}" if len(methods) == 1 and "" not in methods else ""
+    if len(methods) != 1 or "" in methods:
+        return ""
+    method = methods.pop()
+    return f" · {method} of the channels" if method in ("mean", "max", "min", "norm") else f" · {method}"
+
+
+def _image_word(maps: Sequence[FeatureMap]) -> str:
+    return "image" if any(fm.photos is None for fm in maps) else "photo"
 
 
 def _combination_text(every: Sequence[FeatureMap], combine: Any) -> str:
     """What was done to the channels, for the caption."""
     if combine is None and any(usual_rule(fm) and not unfit(fm) for fm in every):
-        return "the channels of each layer combined by their mean (the default)"
+        return "mean of the channels where there are several"
     if combine is None:
         return ""
-    return f"the channels of each layer combined by {getattr(combine, '__name__', 'a function')}"
+    return f"channels combined by {getattr(combine, '__name__', 'a function')}"
 
 
-def _size(fm: FeatureMap) -> str:
-    return size_text(fm.spatial) or f"{fm.shape[-1]}"
+def _details(fm: FeatureMap) -> tuple[str, ...]:
+    """What stands below a layer's name: the size of its maps and how many channels it has."""
+    count = fm.shape[-1]
+    word = channel_word(fm)
+    channels = counted(count, word) if count == fm.of else f"{count} of {counted(fm.of, word)}"
+    return tuple(filter(None, (size_text(fm.spatial), "" if fm.rule or fm.of == 1 else channels)))

@@ -11,6 +11,7 @@ import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises
 from layerscope.picture.export.rasters import pixels_of
+from layerscope.picture.font import LARGE
 from layerscope.plots.bars import BarOptions, draw_bars
 from layerscope.plots.heatmap import draw_heatmap
 from layerscope.plots.montage import MontageOptions, draw_montage
@@ -141,14 +142,14 @@ KINDS = {
 def test_title_caption_and_bar_leave_out_what_is_drawn_and_keep_what_the_file_says(draw):
     whole, bare = draw(), draw(title="", caption=False, bar=False)
     assert (bare.title, bare.lines) == (whole.title, whole.lines)
-    assert bare.bar is None and not any(text.bold for text in bare.texts if text.tile < 0)
+    assert bare.bar is None and not any(text.size >= LARGE for text in bare.texts)
     assert not {text.text for text in bare.texts} & {*bare.lines, bare.title}
     for old, new in zip(whole.cells, bare.cells, strict=True):
         assert old[2:] == new[2:]
         assert np.array_equal(pixels_of(whole, old), pixels_of(bare, new))
     mine = draw(title="Mine", caption=False)
     assert mine.title == "Mine" and mine.about()["title"] == "Mine" and mine.lines == whole.lines
-    assert [text.text for text in mine.texts if text.bold and text.tile < 0] == ["Mine"]
+    assert [text.text for text in mine.texts if text.size >= LARGE] == ["Mine"]
 
 
 def test_a_heat_map_without_caption_and_bar_is_the_map_alone():

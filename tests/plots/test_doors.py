@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import layerscope as ls
 from helpers.arrays import noise
@@ -138,6 +139,11 @@ def test_the_command_draws_by_these_options_too(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "overlay.png").read_bytes() == expected.png()
     assert cli.main(["show", *usual, "--title", "Mine", "--no-caption", "--no-bar", "-o", "bare.png"]) == 0
     assert (tmp_path / "bare.png").read_bytes() == ls.sheet(maps, title="Mine", caption=False, bar=False).png()
+    with pytest.raises(SystemExit):
+        cli.main(["show", *usual, "--dpi", "300", "--width-mm", "85"])
+    assert cli.main(["show", *usual, "--zoom", "2", "--width-mm", "85", "-o", "paper.png"]) == 0
+    with Image.open("paper.png") as image:
+        assert image.width / image.info["dpi"][0] * 25.4 == pytest.approx(85, rel=1e-3)
     capsys.readouterr()
     assert cli.main(["show", *usual, "--alpha", "0.9", "-o", "sheet.png"]) == 1
     assert "--alpha" in capsys.readouterr().err

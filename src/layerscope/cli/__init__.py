@@ -189,8 +189,9 @@ def _add_show(commands: Any) -> None:
     show.add_argument(
         "--bar", action=argparse.BooleanOptionalAction, default=True, help="the colour bar beside the picture"
     )
-    show.add_argument("--dpi", type=arguments.positive, metavar="N", help="pixels per inch for printing, such as 300")
-    show.add_argument(
+    paper = show.add_mutually_exclusive_group()
+    paper.add_argument("--dpi", type=arguments.positive, metavar="N", help="pixels per inch for printing, such as 300")
+    paper.add_argument(
         "--width-mm",
         type=arguments.figure,
         metavar="MM",

@@ -104,7 +104,10 @@ def _fed(fm: FeatureMap) -> str:
 
 def _remarks(fm: FeatureMap) -> list[str]:
     """Notes on the map and its layer."""
-    notes = [*fm.notes]
+    # Gradients are in the picture only where its title names their rule and the class.
+    notes = [note for note in fm.notes if kind_of(note) != "target"]
+    if fm.layer.part and fm.layer.note.startswith(fm.layer.part):
+        notes = [note for note in notes if kind_of(note) != "main-output"]
     if fm.layer.note:
         notes.append(fm.layer.note)
     if fm.tokens is not None and fm.tokens.shape[1]:

@@ -15,12 +15,15 @@ MARKS = {
     NAN: ("NaN", (255, 0, 255)),
     POS_INF: ("+inf", (255, 140, 0)),
     NEG_INF: ("−inf", (0, 190, 255)),
-    CONSTANT: ("dead or constant", (176, 163, 187)),
+    CONSTANT: ("dead or constant", (214, 207, 221)),
     BELOW: ("below the limits", (92, 64, 51)),
     ABOVE: ("above the limits", (140, 196, 140)),
 }
 
-# Paper and pen. The marks lie among the colours of the map, which are the same in every theme, so they are as well.
+DARK_CONSTANT = (72, 66, 80)
+
+# Paper and pen. The marks lie among the colours of the map, which are the same in every theme, so they are as well, but for
+# that of tiles with a word on them.
 THEMES = {
     "light": ((255, 255, 255), (24, 27, 33)),
     "dark": ((22, 24, 28), (232, 234, 237)),
@@ -118,6 +121,8 @@ def palette(colors: Colors | None, theme: str = "light") -> np.ndarray:
     table[GAP] = paper
     for code, (_, color) in MARKS.items():
         table[code] = color
+    if theme == "dark":
+        table[CONSTANT] = DARK_CONSTANT
     for code, strength in zip(INKS, STRENGTHS, strict=True):
         table[code] = np.round(paper + (pen - paper) * strength)
     table.flags.writeable = False

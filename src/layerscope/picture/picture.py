@@ -13,7 +13,7 @@ from ..checks import one_of
 from ..errors import BadOption
 from ..safe_text import counted, printable, writable
 from . import png
-from .codes import OWN
+from .codes import CONSTANT, INKS, OWN
 from .drawing import Drawing
 from .export import files, tiles
 from .export.files import check_dpi
@@ -221,7 +221,9 @@ class Picture:
             raise BadOption("this picture is RGB: only indexed pictures hold codes")
         box = self.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
         zoom = self.zooms[self.cells.index(cell)] if self.zooms else self.zoom
-        return box[:: self.tall or zoom, ::zoom]
+        codes = box[:: self.tall or zoom, ::zoom]
+        # A word stands on a tile without a range.
+        return np.where(codes < INKS[0], codes, CONSTANT).astype(np.uint8) if cell.low == cell.high else codes
 
     def decode(self, cell: Cell) -> np.ndarray:
         """The values that one cell shows, float64 `[height, width]`, to half a step (1/480) of its range.

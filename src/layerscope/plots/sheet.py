@@ -14,7 +14,7 @@ from ..channels.sort import describe_sort, ordered
 from ..channels.statistics import figures, listed
 from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
-from ..core.note import Note
+from ..core.note import Note, kind_of
 from ..errors import BadOption
 from ..picture.canvas import Frame
 from ..picture.caption import caption, channel_word, channels_text, not_finite, title_of
@@ -209,11 +209,14 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     page = options.pick_page(len(order), grid.most)
     shown = order[page.here]
     tiles = Tiles.of(one, shown, rule, raw=raw[0, shown], extent=extent[0, shown])
-    labels = Labels.fitting(tiles, grid, own_range=rule.per == "channel" and not rule.single)
+    own_range = rule.per == "channel" and not rule.single
+    labels = Labels.fitting(tiles, grid, own_range=own_range)
     title = title_of(one, channels_text(one, len(order), where_text(options.channels)))
     order_text = describe_sort(options.sort)
     page_text = f"{page.text}, tiles {page.here.start + 1} to {page.here.start + len(shown)}" if page.text else ""
     lines = caption(one, rule, _slices(one), order_text, page_text) + _special(whole, one, extent[0], raw[0])
+    if own_range:
+        lines = tuple(labels.scale_text() if kind_of(line) == "scale" else line for line in lines)
     lines += tiles.beyond().words(rule, options.clip)
     notes = cautions(one, rule, extent[0], order, zoom=grid.zoom) + labels.missing_text()
     lines += notes

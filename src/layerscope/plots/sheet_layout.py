@@ -12,10 +12,10 @@ import numpy as np
 from ..core.feature_map import FeatureMap
 from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, quantity
-from ..picture.codes import encode
+from ..picture.codes import CONSTANT, INK_MIDDLE, INKS, encode
 from ..picture.picture import Picture
 from ..picture.scale import Scale
-from ..picture.shapes import Cell
+from ..picture.shapes import Cell, Text
 from .tiles import Below, Grid, Labels, Tiles
 
 
@@ -52,9 +52,11 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, frame: Frame) -> 
     size = rows * pitch_y, grid.columns * grid.pitch
     reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
     bar = rule if rule.single else None
-    frame = replace(frame, bar=bar, marks=tiles.marks, reach=reach, text=grid.caption, quantity=quantity(one))
+    # A word on every tile without a range needs no legend.
+    marks = tiles.marks - {CONSTANT} if layout.labels.inside == tiles.blank else tiles.marks
+    frame = replace(frame, bar=bar, marks=marks, reach=reach, text=grid.caption, quantity=quantity(one))
     canvas = frame.around(*size, beside=(layout.above, (rows - 1) * pitch_y + layout.bottom))
-    body = canvas.body
+    body, cells = canvas.body, _cells(canvas, layout)
     # A view [row, column, y, x] of the tiles' slots: everything is written straight into the picture.
     spaced = np.lib.stride_tricks.as_strided(
         body,
@@ -63,9 +65,23 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, frame: Frame) -> 
     )
     _draw_tiles(spaced[:, :, layout.above : layout.bottom, : grid.tile_width], layout, rule)
     canvas.labels.extend(layout.labels.draw(spaced, grid))
+    _write_inside(canvas, cells, layout)
     if layout.below is not None:
         canvas.labels.extend(layout.below.draw(spaced, layout.bottom, grid))
-    return canvas.picture(_cells(canvas, layout), rule, about(one, rule), zoom=grid.zoom)
+    return canvas.picture(cells, rule, about(one, rule), zoom=grid.zoom)
+
+
+def _write_inside(canvas: Canvas, cells: tuple[Cell, ...], layout: SheetLayout) -> None:
+    """A word in the middle of each tile that has one, in letters without the edge that only bare paper has."""
+    letters = layout.grid.letters
+    for tile, (cell, word) in enumerate(zip(cells, layout.labels.inside, strict=True)):
+        if word:
+            drawn = letters.line(word, INK_MIDDLE)
+            high, wide = drawn.shape
+            x, y = cell.x + (cell.width - wide) // 2, cell.y + (cell.height - high) // 2
+            line = Text(x, y, word, letters.size, INK_MIDDLE, tile)
+            canvas.codes[line.y : line.y + high, line.x : line.x + wide] = np.where(drawn > INKS[0], drawn, CONSTANT)
+            canvas.lines.append(line)
 
 
 def _draw_tiles(slots: np.ndarray, layout: SheetLayout, rule: Scale) -> None:

@@ -24,12 +24,14 @@ from .options import DrawOptions
 
 PAGE_PIXELS = 16_000_000
 
+DEAD = "dead"
+
 # Rows of pixels that title and notes take, about, in letters as on a screen; a page has room for these besides its tiles.
 AROUND = 200
 
 # Tiles of a few channels are made large enough to read, those of hundreds only large enough to see.
 FEW, SMALLEST_OF_FEW, SMALLEST = 256, 72, 28
-COMFORTABLE_WIDTH, LARGEST_TILE = 800, 256
+COMFORTABLE_WIDTH, LARGEST_TILE, LARGEST = 800, 256, 480
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class Grid:
         # Where a page can't hold them all in their least size, they keep it, and each page is about square.
         held = max(1, int(PAGE_PIXELS // ((max(height, smallest) + 2 * font(SMALL).height) * max(width, smallest))))
         columns = min(columns or even_columns(min(count, held), height / width), count)
-        larger = min(int(COMFORTABLE_WIDTH * scale) // (columns * width), int(LARGEST_TILE * scale) // max(size))
+        largest = int((LARGEST if count == 1 else LARGEST_TILE) * scale)
+        larger = min(int(COMFORTABLE_WIDTH * scale) // (columns * width), largest // height)
         larger = larger if count <= held else 1
         zoom = zoom or max(1, ceil(smallest / max(size)), larger)
         caption = options.letters(columns * width * zoom)
@@ -167,7 +170,7 @@ class Tiles:
         marks |= {ABOVE} if above.any() else set()
         marks |= {CONSTANT} if (flat & ~np.isnan(extent[:, 0])).any() else set()
         dead = finite & (extent == 0).all(1)
-        words: list[str] = np.where(dead, "dead", "").tolist()
+        words: list[str] = np.where(dead, DEAD, "").tolist()
         for tile in np.flatnonzero((extent[:, 0] == extent[:, 1]) & finite & ~dead).tolist():
             words[tile] = f"const {number(extent[tile, 0])}"
         for tile in np.flatnonzero(~finite).tolist():
@@ -189,44 +192,69 @@ class Tiles:
         """How many of the values shown lie outside the limits."""
         return Beyond.of(self.values, self.limits) if self.marks & {BELOW, ABOVE} else Beyond()
 
-    def texts(self, own_range: bool, digits: int) -> tuple[str, ...]:
-        """What is special about each tile, else its range."""
+    @property
+    def blank(self) -> tuple[str, ...]:
+        """The word on each tile that has no range, so that it is all one mark."""
+        flat = (self.limits[:, 0] == self.limits[:, 1]) & (self.raw == self.limits).all(1)
         return tuple(
-            word or ("…".join(short_span(low, high, digits)) if own_range else "")
-            for word, (low, high) in zip(self.words, self.limits.tolist(), strict=True)
+            (DEAD if word == DEAD else "constant") if bare else ""
+            for word, bare in zip(self.words, flat.tolist(), strict=True)
+        )
+
+    def texts(self, own_range: bool, digits: int, without: Sequence[str]) -> tuple[str, ...]:
+        """What is special about each tile, else its range; nothing for tiles that have a word on them (`without`)."""
+        return tuple(
+            "" if on else word or ("…".join(short_span(low, high, digits)) if own_range else "")
+            for on, word, (low, high) in zip(without, self.words, self.limits.tolist(), strict=True)
         )
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What stands above each tile: its number, and its range on the same line or on a second one where there is room."""
+    """What stands above each tile: its number, and its range on the same line or on a second one where there is room.
+
+    `inside` are the words on tiles without a range; `missing` counts the ranges for which there is no room.
+    """
 
     numbers: tuple[str, ...]
     words: tuple[str, ...] | None
     lines: int
     missing: int = 0
+    inside: tuple[str, ...] = ()
 
     @classmethod
     def fitting(cls, tiles: Tiles, grid: Grid, own_range: bool) -> Labels:
         numbers = tuple(map(str, tiles.channels))
         room, letters = grid.tile_width, grid.letters
+        high = letters.height <= grid.tile_height
+        inside = tuple(word if high and letters.width(word) < room else "" for word in tiles.blank)
         # Among hundreds of small tiles a second line of numbers is more noise than help.
         crowded = len(numbers) > FEW and room < letters.width("0.123…4.567")
         if room < letters.width("0…10") or crowded or not (own_range or any(tiles.words)):
-            return cls(numbers, None, 1, len(numbers) if own_range else 0)
-        words = tiles.texts(own_range, 3)
-        if grid.number + letters.height // 2 + letters.widest(words) <= room:
-            return cls(numbers, words, 1)
+            return cls(numbers, None, 1, len(numbers) if own_range else 0, inside)
+        words, beside = tiles.texts(own_range, 3, inside), room - grid.number - letters.height // 2
+        if not own_range:
+            # The notes name these tiles too: a line of its own for a few of them would be empty at all others.
+            return cls(numbers, tuple(word if letters.width(word) <= beside else "" for word in words), 1, 0, inside)
+        if letters.widest(words) <= beside:
+            return cls(numbers, words, 1, 0, inside)
         # Two significant digits before none at all; a number is never cut.
         for digits in (3, 2):
-            words = tiles.texts(own_range, digits)
+            words = tiles.texts(own_range, digits, inside)
             if letters.widest(words) <= room:
-                return cls(numbers, words, 2)
+                return cls(numbers, words, 2, 0, inside)
         left = tuple(word if letters.width(word) <= room else "" for word in words)
         missing = sum(bool(word) and not kept for word, kept in zip(words, left, strict=True))
         if missing > len(words) // 2:
-            return cls(numbers, None, 1, missing)
-        return cls(numbers, left, 2, missing)
+            return cls(numbers, None, 1, missing, inside)
+        return cls(numbers, left, 2, missing, inside)
+
+    def scale_text(self) -> str:
+        """That each tile has its own range, and where it is printed."""
+        where = (
+            "" if not any(self.words or ()) else ", printed at its right" if self.lines == 1 else ", printed above it"
+        )
+        return Note("scale", f"Each tile has its own range{where}.")
 
     def missing_text(self) -> tuple[str, ...]:
         """What to tell of ranges that have no room on their tiles."""
@@ -272,7 +300,7 @@ def even_columns(count: int, aspect: float) -> int:
     >>> [even_columns(count, 1.0) for count in (64, 512, 101, 3)]
     [8, 32, 11, 3]
     """
-    if count <= 4:
+    if count <= 4 and aspect > 0.5:
         return count
     square = sqrt(count * aspect)
     full = [columns for columns in range(ceil(square), int(square * 1.5) + 1) if count % columns == 0]

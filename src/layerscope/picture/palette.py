@@ -15,12 +15,12 @@ MARKS = {
     NAN: ("NaN", (255, 0, 255)),
     POS_INF: ("+inf", (255, 140, 0)),
     NEG_INF: ("−inf", (0, 190, 255)),
-    CONSTANT: ("dead or constant", (214, 207, 221)),
+    CONSTANT: ("dead or constant", (198, 189, 208)),
     BELOW: ("below the limits", (92, 64, 51)),
     ABOVE: ("above the limits", (140, 196, 140)),
 }
 
-DARK_CONSTANT = (72, 66, 80)
+DARK_CONSTANT = (84, 78, 110)
 
 # Paper and pen. The marks lie among the colours of the map, which are the same in every theme, so they are as well, but for
 # that of tiles with a word on them.

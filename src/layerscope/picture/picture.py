@@ -223,7 +223,8 @@ class Picture:
         zoom = self.zooms[self.cells.index(cell)] if self.zooms else self.zoom
         codes = box[:: self.tall or zoom, ::zoom]
         # A word stands on a tile without a range.
-        return np.where(codes < INKS[0], codes, CONSTANT).astype(np.uint8) if cell.low == cell.high else codes
+        worded = cell.low == cell.high and (codes == CONSTANT).any()
+        return np.where(codes < INKS[0], codes, CONSTANT).astype(np.uint8) if worded else codes
 
     def decode(self, cell: Cell) -> np.ndarray:
         """The values that one cell shows, float64 `[height, width]`, to half a step (1/480) of its range.

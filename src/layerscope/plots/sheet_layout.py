@@ -12,7 +12,7 @@ import numpy as np
 from ..core.feature_map import FeatureMap
 from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, quantity
-from ..picture.codes import CONSTANT, INK_MIDDLE, INKS, encode
+from ..picture.codes import CONSTANT, GAP, INK, encode
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.shapes import Cell, Text
@@ -72,15 +72,15 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, frame: Frame) -> 
 
 
 def _write_inside(canvas: Canvas, cells: tuple[Cell, ...], layout: SheetLayout) -> None:
-    """A word in the middle of each tile that has one, in letters without the edge that only bare paper has."""
+    """A word in the middle of each tile that has one."""
     letters = layout.grid.letters
     for tile, (cell, word) in enumerate(zip(cells, layout.labels.inside, strict=True)):
         if word:
-            drawn = letters.line(word, INK_MIDDLE)
+            drawn = letters.line(word)
             high, wide = drawn.shape
             x, y = cell.x + (cell.width - wide) // 2, cell.y + (cell.height - high) // 2
-            line = Text(x, y, word, letters.size, INK_MIDDLE, tile)
-            canvas.codes[line.y : line.y + high, line.x : line.x + wide] = np.where(drawn > INKS[0], drawn, CONSTANT)
+            line = Text(x, y, word, letters.size, INK, tile)
+            canvas.codes[line.y : line.y + high, line.x : line.x + wide] = np.where(drawn == GAP, CONSTANT, drawn)
             canvas.lines.append(line)
 
 

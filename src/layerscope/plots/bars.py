@@ -27,7 +27,7 @@ from ..picture.shapes import Cell
 from ..safe_text import counted, printable
 from .options import DrawOptions, frozen
 
-ORDERS = {"value": "largest first", "magnitude": "largest magnitude first", "index": "in the order of their number"}
+ORDERS = {"value": "largest first", "magnitude": "largest magnitude first", "index": ""}
 LENGTH, THICK, PITCH, GAP, LONGEST = 360, 14, 20, 8, 48
 
 
@@ -123,6 +123,7 @@ class _Ranking:
     indices: Sequence[int]
     among: int
     names: Sequence[str]
+    ranked: bool
 
     @classmethod
     def of(cls, fm: FeatureMap, options: BarOptions) -> _Ranking:
@@ -130,7 +131,8 @@ class _Ranking:
         chosen = positions(one, options.channels)
         values = one.values[0].reshape(-1).astype(np.float64)
         ranked = chosen[_order(values[chosen], options.by)][: options.top].tolist()
-        return cls(one, image, values, ranked, len(chosen), _names(one, options.labels))
+        ranked_by = options.by != "index"
+        return cls(one, image, values, ranked, len(chosen), _names(one, options.labels), ranked_by)
 
     @property
     def shown(self) -> np.ndarray:
@@ -142,7 +144,8 @@ class _Ranking:
         index = self.indices[rank]
         channel, name = self.one.channels[index], self.names[index] if self.names else ""
         name = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-        return f"{rank + 1:>2}  {name + ' ' if name else 'channel '}{f'({channel})' if name else channel}"
+        first = f"{rank + 1:>2}  " if self.ranked else ""
+        return f"{first}{name + ' ' if name else 'channel '}{f'({channel})' if name else channel}"
 
 
 def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:

@@ -22,11 +22,15 @@ from ..picture.numbers import number
 from ..picture.picture import Picture
 from ..safe_text import counted
 from ..surface import by_surface, option
+from .bars import BarOptions, draw_bars
 from .caveats import cautions
 from .options import DrawOptions
 from .sheet_layout import SheetLayout, compose
 from .strip import StripOptions, draw_strip
 from .tiles import Below, Grid, Labels, Tiles, planes
+
+# So few channels of a dense layer are bars, which can be read; more are cells.
+MOST_BARS = 32
 
 
 @keywords
@@ -54,9 +58,10 @@ def sheet(
 ) -> Picture:
     """All channels of one image as numbered tiles in one picture.
 
-    A tile carries its true channel number, whatever the order. A dense layer or a sequence becomes a `strip`; the
-    slices of a volume stand side by side. Above 16 megapixels, or above `per_page` tiles, there are several pages:
-    `Picture.pages` counts them and `pages` draws them all.
+    A tile carries its true channel number, whatever the order. A sequence becomes a `strip`, as does a
+    dense layer of more than 32 channels; a smaller one becomes `bars`. The slices of a volume stand side by side. Above
+    16 megapixels, or above `per_page` tiles, there are several pages: `Picture.pages` counts them and `pages` draws
+    them all.
 
     >>> import numpy as np
     >>> picture = sheet(np.random.default_rng(0).random((1, 28, 28, 64)))
@@ -229,15 +234,18 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
 
 
 def _as_strip(whole: FeatureMap, numbers: list[int], options: DrawOptions) -> Picture:
-    """The strip of a dense layer or a sequence, with a note of the options for tiles that were given."""
+    """The strip of a sequence or a dense layer (bars of a few channels), with a note of options for tiles that were given."""
     tiles_only = ("sort", "columns", "per_page", "zoom", "statistics")
     left = ", ".join(name for name in tiles_only if getattr(options, name) not in (None, False, "index"))
     if left:
         whole = replace(
-            whole, notes=(*whole.notes, Note("options", f"a strip has no tiles, so these options are ignored: {left}"))
+            whole, notes=(*whole.notes, Note("options", f"there are no tiles, so these options are ignored: {left}"))
         )
     channels = None if options.channels is None else numbers
     scale = "channel" if options.scale is None else options.scale
+    if max(whole.spatial, default=1) == 1 and len(numbers) <= MOST_BARS and options.clip is None:
+        bars = replace(BarOptions.like(options), channels=channels, top=None, by="index")
+        return draw_bars(whole, bars).themed(options.theme)
     strip_options = replace(StripOptions.like(options), channels=channels, scale=scale)
     return draw_strip(whole, strip_options).themed(options.theme)
 

@@ -152,8 +152,9 @@ def _draw_cells(rows: Rows, codes: np.ndarray, names: Sequence[str], options: St
         name, top = names[block] if names else "", block * layout.block + layout.above
         canvas.write(layout.left, top - layout.above, name)
         write_row_numbers(canvas, numbers[:: layout.columns], layout.tall, top=top, height=layout.rows * layout.tall)
+        middle = top + (layout.tall - layout.zoom) // 2
         for cell, code in enumerate(column):
-            y, x = top + cell // layout.columns * layout.tall, layout.left + cell % layout.columns * layout.pitch
+            y, x = middle + cell // layout.columns * layout.tall, layout.left + cell % layout.columns * layout.pitch
             canvas.body[y : y + layout.zoom, x : x + layout.zoom] = code
             box = canvas.x + x, canvas.y + y, layout.zoom, layout.zoom
             cells.append(Cell(*box, rows.image, numbers[cell], *rule.range(0, rows.indices[cell]), name))

@@ -74,9 +74,10 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, frame: Frame) -> 
 def _write_inside(canvas: Canvas, cells: tuple[Cell, ...], layout: SheetLayout) -> None:
     """A word in the middle of each tile that has one."""
     letters = layout.grid.letters
+    words = {word: letters.line(word) for word in set(layout.labels.inside)}
     for tile, (cell, word) in enumerate(zip(cells, layout.labels.inside, strict=True)):
         if word:
-            drawn = letters.line(word)
+            drawn = words[word]
             high, wide = drawn.shape
             x, y = cell.x + (cell.width - wide) // 2, cell.y + (cell.height - high) // 2
             line = Text(x, y, word, letters.size, INK, tile)

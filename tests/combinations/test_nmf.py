@@ -153,7 +153,7 @@ result = ls.nmf(v, 3).values.tobytes().hex()[-4000:], ls.clusters(v, 5).values.a
 def test_without_scikit_learn_the_error_has_the_pip_line(rule, monkeypatch):
     for name in ("sklearn.decomposition", "sklearn.cluster"):
         monkeypatch.setitem(sys.modules, name, None)
-    with raises(ls.LibraryMissing, "'layerscope[factors]'"):
+    with raises(ls.LibraryMissing, '"layerscope[factors]"'):
         rule(parts(), 2)
 
 

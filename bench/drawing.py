@@ -11,7 +11,8 @@ import numpy as np
 
 import layerscope as ls
 from layerscope.arrays.ranges import raw_extent
-from layerscope.picture import canvas, codes, picture, png
+from layerscope.picture import canvas, codes, png
+from layerscope.picture.export import files
 from layerscope.picture.palette import lut
 from layerscope.plots import sheet, sheet_layout, tiles
 
@@ -231,7 +232,7 @@ PARTS = {
     "canvas, caption": (canvas.Frame, "around"),
     "PNG filter": (png, "_filtered"),
     "PNG deflate": (png, "_packed"),
-    "file": (picture, "write"),
+    "file": (files, "write"),
 }
 
 

@@ -93,6 +93,6 @@ def test_wrong_arguments_are_refused(pictures, tmp_path, monkeypatch):
     with pytest.raises(ls.BadOption, match=re.escape(str(tmp_path / "file"))):
         ls.to_tensorboard(sheet, tmp_path / "file")
     monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
-    with raises(ls.BackendMissing, "'layerscope[tensorboard]'"):
+    with raises(ls.BackendMissing, 'layerscope[tensorboard]"'):
         ls.to_tensorboard(sheet, tmp_path / "other")
     assert not (tmp_path / "other").exists()

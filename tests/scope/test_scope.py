@@ -326,7 +326,7 @@ def test_a_missing_framework_is_named_with_its_pip_line(monkeypatch, tmp_path):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "onnx" else find_spec(name, *a))
     (tmp_path / "m.onnx").write_bytes(b"")
-    with raises(ls.BackendMissing, "'layerscope[onnx]'"):
+    with raises(ls.BackendMissing, 'layerscope[onnx]"'):
         ls.open(tmp_path / "m.onnx")
 
 

@@ -72,7 +72,9 @@ class Placement:
         if min(margins) < -pixel:
             return "letterboxed to" if max(margins) <= pixel else "cropped and padded to"
         if max(margins) > pixel:
-            return "centre crop of" if abs(top - bottom) <= 1 and abs(left - right) <= 1 else "crop of"
+            # A resize to whole pixels before the crop moves it by up to one pixel of the input on either side.
+            tolerance = 2 * max(0.5, height / self.input[0], width / self.input[1])
+            return "centre crop of" if max(abs(top - bottom), abs(left - right)) <= tolerance else "crop of"
         stretch = (self.input[0] / height) / (self.input[1] / width)
         return "resized to" if abs(stretch - 1) < 0.02 else "squashed to"
 

@@ -91,7 +91,7 @@ def _image(fm: FeatureMap) -> str:
 
 def _fed(fm: FeatureMap) -> str:
     """How the photo became the model's input: `451 × 300, centre crop of 224 × 224, imagenet preprocessing`."""
-    if fm.placement is None or len(fm.ids) != 1:
+    if not fm.placement or len(fm.ids) != 1:
         return ""
     place = fm.placement[0]
     (photo_height, photo_width), (height, width) = place.photo, place.input

@@ -112,7 +112,7 @@ def test_without_a_runtime_the_pip_line_is_given(monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "tiny.tflite"
     path.write_bytes(tiny())
     monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
-    with raises(ls.BackendMissing, "'layerscope[tflite]'"):
+    with raises(ls.BackendMissing, 'layerscope[tflite]"'):
         ls.open(path)
 
 

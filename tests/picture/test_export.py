@@ -213,7 +213,7 @@ def test_the_record_of_a_picture_of_another_size_is_dropped():
         "print": ["mean 0", "zeros 100%", "8"],
         "slices": ["0", "5"],
         "beside": ["photo", "map", "overlay"],
-        "comparison": ["a · 8×8", "b · 4×4", "image 1"],
+        "comparison": ["a", "8 × 8", "b", "4 × 4", "image 1"],
         "print, one range": ["above the limits", "−1", "dead"],
         "clipped": ["below the limits"],
     }.items(),

@@ -237,5 +237,5 @@ def _av() -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise LibraryMissing("reading videos needs PyAV: pip install 'layerscope[video]'") from error
+        raise LibraryMissing("reading videos needs PyAV", 'pip install "layerscope[video]"') from error
     return av

@@ -111,7 +111,7 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
         Image.open(ls.demo_photo()).convert("RGB").resize((32, 24)).save(name)
     namespace = {"ls": ls, "weights": np.linspace(-1, 1, 64), "activations": np.ones((1, 224, 224, 64), np.float32)}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     small = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 8, 3, 4), relu=nn.ReLU()))
     maps = ls.open(small, preprocess="unit", size=64).capture(ls.demo_photo(), ["conv", "relu"])
     namespace |= {"maps": maps, "fm": maps["relu"], "before": maps["conv"], "after": maps["relu"]}
@@ -124,7 +124,8 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if "```pycon" in page.read_text("utf-8")], ids=lambda path: path.name
 )
-def test_the_sessions_of_a_page_run(page):
+def test_the_sessions_of_a_page_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     sessions = re.findall(r"```pycon\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     test = doctest.DocTestParser().get_doctest("\n".join(sessions), {}, page.name, str(page), 0)
     assert test.examples

@@ -37,7 +37,9 @@ ELSEWHERE = {
     "core/npz.py": {"save": 1, "savez": 1},  # into `replacing`
     "picture/display.py": {"mkstemp": 1, "open": 1},  # a file of its own for the system's viewer
     "picture/export/figure.py": {"savefig": 1},  # into memory
-    "picture/picture.py": {"save": 1},  # into memory
+    "picture/export/files.py": {"save": 1},  # into memory
+    "picture/export/tiles.py": {"save": 1},  # Picture.save
+    "picture/picture.py": {"save": 1},  # of export/files.py
     "plots/animate.py": {"save": 1},  # into memory
     "plots/batch_job.py": {"save": 2},  # Picture.save, FeatureMap.save
 }

@@ -29,7 +29,7 @@ def draw(picture: Picture, file: TextIO | None = None, protocol: str = "auto", w
     >>> terminal.draw(ls.heatmap(np.eye(2)), pipe)
     'none'
     >>> pipe.getvalue().splitlines()[0]
-    'array · numpy array'
+    'array'
 
     Args:
         picture: What is drawn.

@@ -158,7 +158,8 @@ def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
     ranking = _Ranking.of(fm, options)
     one = ranking.one
     rule = _scale(fm, ranking, options)
-    of = f"{ranking.among} chosen channels" if ranking.among < one.of else counted(one.of, "channel")
+    noun, plural = ("class", "classes") if one.names else ("channel", "channels")
+    of = f"{ranking.among} chosen {plural}" if ranking.among < one.of else counted(one.of, noun, plural)
     count = len(ranking.indices)
     shown = of if count == ranking.among else f"{count} of {of}"
     title = title_of(one, shown + where_text(options.channels))

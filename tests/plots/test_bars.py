@@ -7,6 +7,7 @@ import layerscope as ls
 from helpers.arrays import map_of, noise
 from helpers.wording import raises, wording
 from layerscope.picture.codes import ABOVE, NAN, TOP
+from layerscope.picture.font import small
 
 
 def dense(values, names=()):
@@ -133,3 +134,13 @@ def test_the_command_line_draws_bars_of_the_output(tmp_path):
     assert main(["show", "demo", str(ls.demo_photo()), "-l", "output", "-o", str(tmp_path / "o.png")]) == 0
     with Image.open(tmp_path / "o.png") as image:
         wording(image.info["Description"], "10", "1000")
+
+
+def test_ranks_are_as_wide_as_each_other_so_that_names_start_at_one_place():
+    few, many = (
+        [text.text for text in ls.bars(noise(200), top=top).texts if " channel " in text.text] for top in (9, 12)
+    )
+    assert [text.partition(" ")[0] for text in few] == [f"{rank}" for rank in range(1, 10)]
+    padded = [text.partition(" ")[0] for text in many]
+    assert padded == [f"\N{FIGURE SPACE}{rank}" for rank in range(1, 10)] + ["10", "11", "12"]
+    assert len({small(1).width(rank) for rank in padded}) == 1

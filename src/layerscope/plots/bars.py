@@ -144,7 +144,8 @@ class _Ranking:
         index = self.indices[rank]
         channel, name = self.one.channels[index], self.names[index] if self.names else ""
         name = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-        first = f"{rank + 1:>2}  " if self.ranked else ""
+        # The figure space is as wide as a digit, so names start at one place.
+        first = f"{rank + 1}".rjust(len(f"{len(self.indices)}"), "\N{FIGURE SPACE}") + "  " if self.ranked else ""
         return f"{first}{name + ' ' if name else 'channel '}{f'({channel})' if name else channel}"
 
 

@@ -251,9 +251,7 @@ class Labels:
 
     def scale_text(self) -> str:
         """That each tile has its own range, and where it is printed."""
-        where = (
-            "" if not any(self.words or ()) else ", printed at its right" if self.lines == 1 else ", printed above it"
-        )
+        where = ", printed above it" if any(self.words or ()) else ""
         return Note("scale", f"Each tile has its own range{where}.")
 
     def missing_text(self) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """PyTorch: calls that are watched without hooks give what hooks give."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -127,3 +129,33 @@ def test_layers_of_a_transformer_are_not_passed_by():
     torch.manual_seed(0)
     model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval()
     check(model, torch.randn(1, 5, 8), ["layers.0.linear1", "layers.1.norm2", "layers.1"])
+
+
+class Copying(nn.Module):
+    """Runs a copy of its layer beside it, made by one of torch's own ways."""
+
+    def __init__(self, deep):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.act = nn.ReLU()
+        self.deep = deep
+
+    def forward(self, x):
+        other = copy.deepcopy(self.layer) if self.deep else self.layer._replicate_for_data_parallel()
+        other._parameters = {name: weight.detach() * 2 for name, weight in self.layer._parameters.items()}
+        return self.act(self.layer(x) + other(x))
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_a_copy_that_the_forward_makes_of_a_layer_is_no_call_of_it(deep):
+    model, batch = Copying(deep).eval(), torch.ones(1, 4)
+    rows = {row.path: row for row in TorchBackend().layers(model, batch)}
+    assert rows["layer"].calls == 1
+    with torch.no_grad():
+        expected = model.act(model.layer(batch) + (batch @ model.layer.weight.T + model.layer.bias) * 2)
+    got = TorchBackend().capture(model, batch, ["layer", "act"])["act"].values
+    np.testing.assert_allclose(got, expected.numpy(), rtol=1e-5)
+
+
+def test_models_that_copy_modules_get_hooks():
+    assert looks_at_hooks(nn.Sequential(nn.DataParallel(nn.Linear(1, 1))))

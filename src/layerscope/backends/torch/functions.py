@@ -58,7 +58,10 @@ class ModuleWatch(TorchFunctionMode):
         names: dict[int, str] = {}
 
         def enter(module: nn.Module, inputs: Any) -> None:
-            name = names[id(module)]
+            name = names.get(id(module))
+            if name is None:  # a copy that the model made of one: code of the module that is running
+                self.running.append(self.running[-1] if self.running else ("", model, {}))
+                return
             self.running.append((name, module, {}))
             if entered is not None:
                 entered(name, module, inputs)
@@ -189,10 +192,13 @@ def makes_weights(name: str) -> bool:
 
 
 def same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors begin at the same address; sparse and nested ones have no single address."""
+    """Whether two tensors begin at the same address; sparse and nested ones have no single address, mapped ones none."""
     if one.layout != torch.strided or other.layout != torch.strided or one.is_nested or other.is_nested:
         return one is other
-    return one.data_ptr() == other.data_ptr()
+    try:
+        return one.data_ptr() == other.data_ptr()
+    except RuntimeError:  # inside `torch.vmap`
+        return one is other
 
 
 def _flatten(values: Any) -> Any:

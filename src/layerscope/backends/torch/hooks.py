@@ -41,6 +41,7 @@ class Handle(NamedTuple):
 
 
 INSTEAD = "_compiled_call_impl"  # the attribute that a module calls in place of its own code, after `module.compile()`
+LOOKING = frozenset({"_forward_hooks", "_replicate_for_data_parallel"})
 OFFERED = hasattr(torch.nn.Module, INSTEAD)  # since torch 2.1
 
 
@@ -104,15 +105,20 @@ def _is_plainly_called(module: torch.nn.Module) -> bool:
 
 
 def looks_at_hooks(model: torch.nn.Module) -> bool:
-    """Whether code of a model asks for hooks: `TransformerEncoderLayer` calls its layers only where there are some."""
+    """Whether code of a model asks for hooks: `TransformerEncoderLayer` calls its layers only where there are some.
+
+    Or copies modules with what is around them: what is called in place of a copy's code would call the original.
+    """
     return any(map(_looks_at_hooks, set(map(type, modules_of(model)))))
 
 
 @lru_cache(maxsize=4096)
 def _looks_at_hooks(kind: type) -> bool:
+    if issubclass(kind, torch.nn.DataParallel):
+        return True
     bases = kind.__mro__[: kind.__mro__.index(torch.nn.Module)]
     functions = [value for base in bases for value in vars(base).values() if isinstance(value, FunctionType)]
-    return any("_forward_hooks" in _words_of(inspect.unwrap(function).__code__) for function in functions)
+    return any(not LOOKING.isdisjoint(_words_of(inspect.unwrap(function).__code__)) for function in functions)
 
 
 def _words_of(code: CodeType) -> set[Any]:

@@ -141,9 +141,10 @@ class Record:
             self.calls.remove_last(path)
 
     def hook(self, name: str, module: torch.nn.Module) -> Callable[..., None]:
-        def ended(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            with unwatch():
-                self._end(name, module, inputs, output)
+        def ended(ending: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            if ending is module:  # not a copy that the model made of it
+                with unwatch():
+                    self._end(name, module, inputs, output)
 
         return ended
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import types
+from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
@@ -16,7 +18,8 @@ from .values import AROUND, names_of, slots_of
 # What a module's own code may look at before it calls others.
 PLAIN = frozenset({bool, int, float, str, type(None)})
 FUNCTIONS = frozenset({types.FunctionType, types.MethodType})
-CONTAINERS = frozenset({tuple, list, dict})
+CONTAINERS = frozenset({tuple, list, dict, set, frozenset})
+GROUPS = (tuple, list, dict, set, frozenset, deque)  # with classes derived from them
 MOST_MEMBERS = 1_000  # of an attribute that are looked at
 DEEPEST = 2  # levels of containers and objects below an attribute
 OF_ALL = tuple(torch.nn.Module().__dict__)  # attributes that every module has, and in front of its own
@@ -138,8 +141,12 @@ def _settings_in(value: Any, seen: set[Any]) -> Iterator[Any]:
 
 def _members(value: Any) -> list[Any]:
     """What is in a container or an object; nothing where that is none of the model's settings."""
-    if type(value) in CONTAINERS:
-        return list(value.values() if isinstance(value, dict) else value)
+    if isinstance(value, GROUPS):
+        return [*dict.keys(value), *dict.values(value)] if isinstance(value, dict) else list(value)
+    if isinstance(value, np.generic):
+        return [value.item()]
+    if type(value) is range:
+        return [value.start, value.stop, value.step]
     own = type(value).__module__.partition(".")[0] not in AROUND
     if not own or isinstance(value, torch.Tensor | torch.nn.Module | types.ModuleType):
         return []
@@ -153,13 +160,19 @@ def _settings_of_class(kind: type, seen: set[Any]) -> Iterator[Any]:
     for base in kind.__mro__:
         if base.__module__.partition(".")[0] in ("torch", "builtins"):
             return
-        for value in list(vars(base).values()):
+        for name, value in list(vars(base).items()):
+            if name == "__slotnames__":  # put there by the first copy of a module
+                continue
+            function = value.fget if type(value) is property else getattr(value, "__func__", value)
             if type(value) in PLAIN:
                 yield value
-            elif type(value) is types.FunctionType:
-                names = value.__globals__
-                yield from (
-                    names[name] for name in names_of(value.__code__) if name in names and type(names[name]) in PLAIN
-                )
+            elif type(function) is types.FunctionType:
+                yield id(function)
+                scope = function.__globals__
+                for read in [scope[word] for word in names_of(function.__code__) if word in scope]:
+                    if type(read) in PLAIN:
+                        yield read
+                    elif type(read) in CONTAINERS and id(read) not in seen:
+                        yield from _settings_in(read, seen)
             elif type(value) in CONTAINERS:
                 yield from _settings_in(value, seen)

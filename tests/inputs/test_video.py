@@ -83,6 +83,7 @@ def test_every_frame_is_found_also_far_from_the_last(clips, monkeypatch):
         (slice(0, 3), [0, 1, 2]),
         ("7,7", [7]),
         (5, [5]),
+        (np.int64(5), [5]),
     ],
 )
 def test_frames_as_text_and_ranges(clips, frames, numbers):

@@ -122,7 +122,7 @@ class Video:
                 frames.split(",")
                 if isinstance(frames, str)
                 else [frames]
-                if isinstance(frames, int | slice)
+                if isinstance(frames, int | np.integer | slice)
                 else frames
             )
             chosen = {number for part in parts for number in _span(part, count)}

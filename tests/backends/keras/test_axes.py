@@ -186,3 +186,50 @@ def test_a_layer_that_is_asked_for_its_order_is_left_as_it_was():
     for _ in range(2):
         assert {layer.calls for layer in scope.layers(batch) if layer.calls} == {1}
         assert scope.capture(batch, "after")["after"].values.any() and turning.calls == 0
+
+
+class Twice(Outside):
+    """The same, with what it was given as a second output or as the first."""
+
+    def __init__(self, order, *, last):
+        super().__init__(order)
+        self.last = last
+
+    def call(self, x):
+        both = (super().call(x), x * 1.0)
+        return both[::-1] if self.last else both
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_each_output_of_a_layer_is_asked_for_its_own_order(last):
+    x = keras.Input((8, 8, 3))
+    own = Twice((0, 2, 1, 3), last=last)
+    model = keras.Model(x, own(K.Conv2D(3, 1, name="first")(x)))
+    batch = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
+    maps = ls.open(model, preprocess=None).capture(batch, "*")
+    outputs = [fm for path, fm in maps.items() if path.startswith(own.name)]
+    assert len(outputs) == 2
+    for fm in outputs:
+        np.testing.assert_allclose(fm.values, maps["first"].values, rtol=1e-5, atol=1e-6)
+
+
+class Limited(Outside):
+    """The same, and it may run twice."""
+
+    def __init__(self, order):
+        super().__init__(order)
+        self.left = [1, 1]
+
+    def call(self, x):
+        self.left.pop()
+        return super().call(x)
+
+
+def test_a_layer_whose_places_are_followed_is_left_as_it_was():
+    own = Limited((0, 2, 1, 3))
+    x = keras.Input((8, 8, 3))
+    model = keras.Model(x, own(own(K.Conv2D(3, 1, name="first")(x))))
+    batch = np.random.default_rng(0).standard_normal((1, 8, 8, 3)).astype(np.float32)
+    scope = ls.open(model, preprocess=None)
+    assert next(layer for layer in scope.layers(batch) if layer.path == own.name).calls == 2
+    assert scope.capture(batch, "first")["first"].values.any() and own.left == [1, 1]

@@ -15,6 +15,7 @@ from ..common.field_rules import Operation, by_centres, by_name, follow, nary, u
 from ..common.run import TensorMap
 from .operation import full_index, is_operation, moved_axes, operation_name, option
 from .tree import is_a
+from .watch import silent
 
 SAME = (
     *("BatchNormalization", "Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"),
@@ -112,7 +113,8 @@ def follow_inside(layer: Any, inputs: Sequence[Positions], shape: tuple[int, ...
     ]
     try:
         symbols = [keras.KerasTensor(positions.shape, dtype=layer.compute_dtype) for positions in inputs]
-        output = layer.call(*symbols)
+        with silent(layer):
+            output = layer.call(*symbols)
         known = {id(symbol): positions for symbol, positions in zip(symbols, inputs, strict=True)}
         positions = _behind(output, known) if isinstance(output, keras.KerasTensor) else None
     except Exception:  # whatever the user's own code does with a tensor that holds no numbers

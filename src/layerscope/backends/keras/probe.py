@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Engine, is_numeric
+from .engine import Engine, Part, is_numeric
 from .tree import is_a, is_library_class
 from .watch import Call, silent
 
 PEAK = 1.5  # how much more must change in one place of an axis, against the mean, than in one of any other axis
 
 
-def order_of(engine: Engine, call: Call, source: Any, output: Any) -> tuple[int, ...] | None:
-    """The axis of `source` that each axis of `output` is, where they are in another order; else `None`."""
+def order_of(engine: Engine, call: Call, source: Any, part: Part) -> tuple[int, ...] | None:
+    """The axis of `source` that each axis of a part of the output is, where they are in another order; else `None`."""
+    output = part.tensor
     shape, after = tuple(source.shape), tuple(output.shape)
     own = not is_library_class(type(call.layer)) or is_a(call.layer, "Lambda")
     fits = sorted(shape) == sorted(after) and len(shape) > 2 and shape[0] == after[0] and min(shape[1:]) > 1
@@ -28,7 +29,7 @@ def order_of(engine: Engine, call: Call, source: Any, output: Any) -> tuple[int,
     for axis in [*alike, *(axis for axis in range(1, len(shape)) if axis not in alike)]:
         # where others were told, an axis of a size of its own is known by that
         known = alike and axis not in alike
-        place = after.index(shape[axis], 1) if known else _place(engine, call, source, output, axis=axis)
+        place = after.index(shape[axis], 1) if known else _place(engine, call, source, part, axis=axis)
         if place is None or order[place]:
             return None
         if axis == place and shape == after and len(alike) == 2 and not known:
@@ -37,7 +38,7 @@ def order_of(engine: Engine, call: Call, source: Any, output: Any) -> tuple[int,
     return tuple(order) if tuple(shape[axis] for axis in order) == after else None
 
 
-def _place(engine: Engine, call: Call, source: Any, output: Any, *, axis: int) -> int | None:
+def _place(engine: Engine, call: Call, source: Any, part: Part, *, axis: int) -> int | None:
     """The axis of the output along which a change in the middle of an axis of the input stays together."""
     values = np.array(engine.as_numpy(source), np.float32)
     row = (slice(None),) * axis + (values.shape[axis] // 2,)
@@ -50,10 +51,11 @@ def _place(engine: Engine, call: Call, source: Any, output: Any, *, axis: int) -
             parts = engine.parts_of(call.layer(*args, **kwargs))
     except Exception:  # whatever the user's own code does with a tensor that it didn't expect
         return None
-    if not parts or parts[0].tensor.shape != output.shape:
+    again = next((other.tensor for other in parts if other.subpath == part.subpath), None)
+    if again is None or again.shape != part.tensor.shape:
         return None
     difference = np.abs(
-        np.subtract(*(np.asarray(engine.as_numpy(tensor), np.float32) for tensor in (parts[0].tensor, output)))
+        np.subtract(*(np.asarray(engine.as_numpy(tensor), np.float32) for tensor in (again, part.tensor)))
     )
     if not np.isfinite(difference).all() or not difference.any():
         return None

@@ -129,7 +129,7 @@ class Tabulator:
         known = self._axes.source(part.tensor).axes is not None or (positions is not None and walked(positions))
         if known or not inputs or len(sources[0].axes or "") != len(sources[0].shape):
             return None
-        return order_of(self._engine, call, inputs[0], part.tensor)
+        return order_of(self._engine, call, inputs[0], part)
 
     def table(self, watch: Watch) -> list[Layer]:
         """All layers, those that ran in the order in which their first call ended."""

@@ -75,3 +75,9 @@ def test_a_capture_is_no_change_of_settings():
     first = settings_of(model)
     TorchBackend().capture(model, torch.zeros(1, 2), ["layer"])
     assert settings_of(model) == first
+
+
+def test_a_container_that_many_read_is_looked_at_once(monkeypatch):
+    monkeypatch.setitem(GLOBAL, "names", [str(number) for number in range(500)])
+    kinds = [type(f"Kind{index}", (Kept,), {"depth": property(lambda self: GLOBAL["deep"])}) for index in range(20)]
+    assert len(settings_of(nn.Sequential(*[kind(1) for kind in kinds]))) < 2_000

@@ -173,6 +173,7 @@ def _settings_of_class(kind: type, seen: set[Any]) -> Iterator[Any]:
                     if type(read) in PLAIN:
                         yield read
                     elif type(read) in CONTAINERS and id(read) not in seen:
+                        seen.add(id(read))
                         yield from _settings_in(read, seen)
             elif type(value) in CONTAINERS:
                 yield from _settings_in(value, seen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -169,13 +169,19 @@ def _versions(
     if others_inside(OPTIMIZERS, codes=WRITERS, ended_by=CLOSURES):
         return None
     weights = list(weights_of(model) if weights is None else weights)
-    state = _counts(weights)
-    if shared:
-        try:
-            state += [(id(weight), weight.dtype, weight.device) for weight in weights] + _samples(weights)
-        except RuntimeError:  # a weight that was replaced meanwhile
-            return None
-        weights += [weight.detach() for weight in weights]  # the memory that they had stays theirs, though they move
+    if not shared:
+        return Versions(weights, _counts(weights), shared)
+    try:
+        # Held before they are looked at: the memory that they have stays theirs, though they move, and is no other's.
+        held = [weight.detach() for weight in weights]
+        state = _counts(held)
+        state += [(id(weight), weight.dtype, weight.device) for weight in weights]
+        state += _samples(
+            memory for weight, memory in zip(weights, held, strict=True) if type(weight) is torch.nn.Parameter
+        )
+    except RuntimeError:  # a weight that was replaced meanwhile
+        return None
+    weights += held
     return Versions(weights, state, shared)
 
 
@@ -194,13 +200,13 @@ def _counts(weights: Sequence[torch.Tensor]) -> list[Any]:
     ]
 
 
-def _samples(weights: list[torch.Tensor]) -> list[Any]:
+def _samples(weights: Iterable[torch.Tensor]) -> list[Any]:
     """Each weight's memory, and three numbers of it: fused optimizers, and what writes to `weight.data`, leave no count."""
     places: list[Any] = []
     samples: dict[Any, list[torch.Tensor]] = {}
     with torch.no_grad():
         for weight in weights:
-            dense = type(weight) is torch.nn.Parameter and weight.layout is torch.strided and not weight.is_meta
+            dense = weight.layout is torch.strided and not weight.is_meta
             if dense and weight.is_contiguous() and weight.numel():
                 places.append(weight.data_ptr())
                 three = weight.as_strided((3,), ((weight.numel() - 1) // 2,))

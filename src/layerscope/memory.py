@@ -81,7 +81,7 @@ def _text(source: Path) -> str:
 
 _LOCK = threading.Lock()
 _holders = 0
-_usual = 0  # the threshold before them
+_usual = 0  # the threshold before them; 0 where it stayed
 RARELY = 200_000  # objects that stay, between two collections: cycles of other threads must still go
 
 
@@ -91,9 +91,10 @@ def rarely_collected() -> Iterator[None]:
     global _holders, _usual
     with _LOCK:
         usual, *older = gc.get_threshold()
-        if not _holders and 0 < usual < RARELY:
-            _usual = usual
-            gc.set_threshold(RARELY, *older)
+        if not _holders:
+            _usual = usual if usual < RARELY else 0
+            if _usual:
+                gc.set_threshold(RARELY, *older)
         _holders += 1
     try:
         yield
@@ -101,7 +102,7 @@ def rarely_collected() -> Iterator[None]:
         with _LOCK:
             _holders -= 1
             now, *older = gc.get_threshold()
-            if not _holders and now == RARELY:  # else it was set meanwhile
+            if not _holders and _usual and now == RARELY:  # else it was set meanwhile
                 gc.set_threshold(_usual, *older)
 
 

@@ -275,8 +275,10 @@ def test_thresholds_of_the_collector_that_somebody_sets_meanwhile_stay():
         with memory.rarely_collected():
             gc.set_threshold(321, 5, 6)
         assert gc.get_threshold() == (321, 5, 6)
-        gc.set_threshold(0)
-        with memory.rarely_collected():
-            assert gc.get_threshold()[0] == 0
+        for own in (0, memory.RARELY, memory.RARELY + 1):
+            gc.set_threshold(own)
+            with memory.rarely_collected():
+                assert gc.get_threshold()[0] == own
+            assert gc.get_threshold()[0] == own
     finally:
         gc.set_threshold(*thresholds)

@@ -130,6 +130,13 @@ def _add_show(commands: Any) -> None:
         "--target", metavar="CLASS", help="class index or label (default: each image's top-1 class), for %(words)s"
     )
     _list_late(target, lambda: arguments.combinations(target=True))
+    _add_overlay(show)
+    _add_drawing(show)
+    _add_output(show)
+    _add_common(show)
+
+
+def _add_overlay(show: argparse.ArgumentParser) -> None:
     show.add_argument(
         "--overlay", action="store_true", help="overlay the combined map on the photo (default combination: mean)"
     )
@@ -157,6 +164,9 @@ def _add_show(commands: Any) -> None:
         metavar="N",
         help="per cent of an overlay to colour; how many bars",
     )
+
+
+def _add_drawing(show: argparse.ArgumentParser) -> None:
     show.add_argument("--channels", type=arguments.channels, metavar="0:16,40", help=CHANNELS)
     show.add_argument("--columns", type=arguments.positive, metavar="N", help="tiles per row")
     scale = show.add_argument(
@@ -189,6 +199,9 @@ def _add_show(commands: Any) -> None:
     show.add_argument(
         "--bar", action=argparse.BooleanOptionalAction, default=True, help="the colour bar beside the picture"
     )
+
+
+def _add_output(show: argparse.ArgumentParser) -> None:
     paper = show.add_mutually_exclusive_group()
     paper.add_argument("--dpi", type=arguments.positive, metavar="N", help="pixels per inch for printing, such as 300")
     paper.add_argument(
@@ -230,7 +243,6 @@ def _add_show(commands: Any) -> None:
         type=arguments.path,
         help="also write the layer's own values (.npz, .npy or .csv)",
     )
-    _add_common(show)
 
 
 def _list_late(action: argparse.Action, make: Callable[[], str]) -> None:

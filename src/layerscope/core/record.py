@@ -20,10 +20,10 @@ def at_once(kind: Kind) -> Kind:
     known: dict[str, Any] = {}
     for field in fields(kind):
         name, default = field.name, f"default_{field.name}"
-        made = field.default_factory is not MISSING
-        known[default] = field.default_factory if made else field.default
+        factory = field.default_factory is not MISSING
+        known[default] = field.default_factory if factory else field.default
         arguments.append(name if known[default] is MISSING else f"{name}={default}")
-        lines.append(f"own[{name!r}] = " + (f"{default}() if {name} is {default} else {name}" if made else name))
+        lines.append(f"own[{name!r}] = " + (f"{default}() if {name} is {default} else {name}" if factory else name))
     if hasattr(kind, "__post_init__"):
         lines.append("self.__post_init__()")
     exec(f"def __init__({', '.join(arguments)}):\n    " + "\n    ".join(lines), known)

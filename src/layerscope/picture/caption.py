@@ -32,9 +32,7 @@ def size_text(fm: FeatureMap) -> str:
     """
     if max(fm.spatial, default=1) == 1:
         return ""
-    return " × ".join(
-        map(str, fm.spatial[:0:-1] + fm.spatial[:1]) if len(fm.spatial) == 3 else map(str, fm.spatial[::-1])
-    )
+    return " × ".join(map(str, fm.spatial[::-1]))
 
 
 def channels_text(fm: FeatureMap, count: int, condition: str = "") -> str:

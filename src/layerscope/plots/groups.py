@@ -114,7 +114,10 @@ def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: Col
         winner,
         words,
         tuple((float(group), float(group)) for group in numbers),
-        (f"colour: the cluster of each position; %: share of the positions of this image{_repeated(numbers, colors)}",),
+        (
+            "the colour is that of the cluster of each place, % its share of the places of this image"
+            + _repeated(numbers, colors),
+        ),
         False,
     )
 
@@ -140,8 +143,10 @@ def _factors(whole: FeatureMap, known: Mapping[int, Mapping[str, Any]], options:
         tuple(words),
         tuple((0.0, float(top)) for top in tops),
         (
-            "colour: the strongest factor at each position, as bright as it is strong · %: share of the energy, ch: "
-            f"strongest channels · {rule}{_repeated(one.channels, options.colors)}",
+            "the colour is that of the strongest factor at each place, as bright as it is strong"
+            + _repeated(one.channels, options.colors),
+            "% is the share of the energy, ch are the strongest channels",
+            rule,
         ),
         True,
     )
@@ -155,10 +160,10 @@ def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, s
         extent = extent_of((whole if scale == "images" else one).values)[..., 1]
         tops = np.array([np.nan_to_num(largest[np.isfinite(largest)].max(initial=0)) for largest in extent.T])
         if scale == "channel":
-            return tops, "scale: each factor from 0 to its own maximum"
+            return tops, "each factor has its own range, from 0 to its maximum"
         top = float(tops.max(initial=0))
         of = "all images" if scale == "images" else "this image"
-        return np.full(count, top), f"scale: one for all factors of {of}, 0…{number(top)}"
+        return np.full(count, top), f"one range for all factors of {of}, 0…{number(top)}"
     try:
         low, high = map(float, scale)
     except (TypeError, ValueError) as error:
@@ -166,7 +171,7 @@ def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, s
     if low != 0 or not 0 < high < np.inf:
         limits = by_surface(f"scale=({low:g}, {high:g})", f"--scale {low:g}:{high:g}")
         raise BadScale(f"{limits}: the strength of a factor starts at 0, so use {by_surface('(0, high)', '0:HIGH')}")
-    return np.full(count, high), f"scale: fixed range 0…{number(high)}"
+    return np.full(count, high), f"one range for all factors, 0…{number(high)}"
 
 
 def _palette(numbers: Sequence[int], colors: Colors | None) -> np.ndarray:

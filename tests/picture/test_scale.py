@@ -15,6 +15,7 @@ from layerscope.arrays.ranges import extent_of, percentiles, raw_extent
 from layerscope.core.note import kind_of
 from layerscope.picture import codes as encoding
 from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, TOP, encode
+from layerscope.picture.colorbar import bar_ticks
 from layerscope.picture.numbers import beyond_text, number, short_span, span_text
 from layerscope.picture.palette import lut, palette
 from layerscope.picture.scale_rules import Beyond
@@ -374,6 +375,14 @@ def test_texts_of_nearly_equal_numbers_differ():
     assert span_text(1234.5, 1234.75) == "1234.5…1234.75"
     assert "0.9998…1.0002" in ls.Scale((0.9998, 1.0002)).describe()
     assert beyond_text(1.00004, 1.0, 0.0, 1.0) == "1.00004"
+
+
+@pytest.mark.parametrize(
+    "limits", [(0, 1.2e-5), (0, 5e-4), (1e-7, 0.5), (0, 0.0012), (1e6, 1000100), (-3, 7), (0, 123456)]
+)
+def test_the_numbers_of_a_bar_are_in_one_notation(limits):
+    with_exponent = {"e" in text for value, text in bar_ticks(ls.Scale(limits)) if value}
+    assert len(with_exponent) == 1
 
 
 def test_numbers_are_short_and_never_lie_about_their_size():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, floor, log10
+from math import ceil, floor, isfinite, log10
 
 import numpy as np
 
@@ -37,18 +37,20 @@ def digits_for(low: float, high: float) -> int:
 
 
 def reading(value: float, low: float, high: float) -> str:
-    """A number as it stands beside a bar from `low` to `high`: with the digits that this range needs, and in plain decimals
-    unless the range is huge or tiny.
+    """A number as it stands beside a bar from `low` to `high`: with the digits that this range needs, all of them in plain
+    decimals, or all with an exponent where the range is huge or tiny.
 
-    >>> reading(1500, 0, 2000), reading(0.99985, 0.9998, 1.0002), reading(2e7, 0, 1e8)
-    ('1500', '0.99985', '2e7')
+    >>> reading(1500, 0, 2000), reading(0.99985, 0.9998, 1.0002), reading(2e7, 0, 1e8), reading(1.2e-5, 0, 1e-4)
+    ('1500', '0.99985', '2e7', '1.2e−5')
     """
-    digits, largest = digits_for(low, high), max(abs(low), abs(high))
-    if value == 0 or not 1e-3 <= largest < 1e5 or abs(value) < 1e-6:
-        return number(value, digits)
-    text = f"{value:.{max(0, digits - 1 - floor(log10(abs(value))))}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text.replace("-", "−")
+    digits, least, largest = digits_for(low, high), min(abs(low), abs(high)), max(abs(low), abs(high))
+    if value == 0 or not isfinite(value):
+        return number(value)
+    plain = 1e-3 <= largest < 1e5 and not 0 < least < 1e-6 and abs(value) >= 1e-6
+    text = f"{value:.{max(0, digits - 1 - floor(log10(abs(value))))}f}" if plain else f"{value:.{digits - 1}e}"
+    mantissa, e, exponent = text.partition("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}{e}{int(exponent) if e else ''}".replace("-", "−")
 
 
 def span_text(low: float, high: float) -> str:

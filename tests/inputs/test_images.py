@@ -15,7 +15,7 @@ from helpers.image_files import GREY, RAMP, bomb, encoded, truncated
 from helpers.wording import raises, warns
 from layerscope import memory
 from layerscope.errors import BadOption, ImageNotReadable, ImagesSkipped, ImageTooLarge
-from layerscope.inputs import images
+from layerscope.inputs import images, paths
 from layerscope.inputs.images import Source, collect, load, stream
 from layerscope.inputs.photo import Photo, read
 
@@ -143,7 +143,7 @@ def test_nothing_is_fetched_from_the_network() -> None:
 
 def test_suffixes_are_those_of_formats_that_can_be_read() -> None:
     Image.init()
-    assert set(images.SUFFIXES) - set(Image.EXTENSION) <= {".heic", ".heif", ".jxl", ".avif"}
+    assert set(paths.SUFFIXES) - set(Image.EXTENSION) <= {".heic", ".heif", ".jxl", ".avif"}
     assert isinstance(read(RAMP), Photo)
 
 

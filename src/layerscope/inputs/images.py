@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,21 +26,12 @@ from .arrays import is_arrays
 from .formats import pixel_limit
 from .levels import Range
 from .one_scale import in_one_list, in_one_scale, together
+from .paths import paths_of
 from .photo import Photo, as_array, check_header, kind_of, label_of, read
-
-# What counts as an image in a folder. HEIC and JPEG XL are here although Pillow needs a plugin for them: a folder of
-# such files must be listed as skipped with the reason, not look empty.
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".avif"),
-    *(".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".heic", ".heif", ".jxl"),
-)
-
+from .samples import is_sample, without_labels
 
 CONTAINERS = (list, tuple, set, frozenset, deque)
 NO_STREAMS = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image, Photo, Mapping, *CONTAINERS)
-NAMES = ("image", "pixel_values", "img")  # of images in a data set whose items are mappings
-
-
 # The photos of one batch take at most so many bytes, and such a share of the memory, but for the last.
 GROUP, SHARE = 1 << 30, 0.2
 
@@ -218,7 +207,7 @@ def _report(skipped: Sequence[tuple[str, str]], count: int) -> None:
 def _items(images: Any) -> Iterator[Any]:
     """The single images of any input; files stay paths."""
     if isinstance(images, (str, os.PathLike)):
-        yield from _paths(os.fspath(images))
+        yield from paths_of(os.fspath(images))
     elif isinstance(images, (bytes, bytearray, memoryview, Image.Image, Photo, Source)) or hasattr(images, "read"):
         yield images
     elif is_array(images):
@@ -230,10 +219,10 @@ def _items(images: Any) -> Iterator[Any]:
             yield array
     elif isinstance(images, CONTAINERS):
         for item in images:
-            yield from _items(_without_labels(item) if _is_sample(item) else item)
+            yield from _items(without_labels(item) if is_sample(item) else item)
     elif is_stream(images):
         for item in _members(images):
-            yield from _items(_without_labels(item))
+            yield from _items(without_labels(item))
     else:
         as_array(images)  # raises
 
@@ -261,58 +250,6 @@ def _members(images: Any) -> Iterator[Any]:
     return islice(iter(images), count)
 
 
-def _without_labels(item: Any) -> Any:
-    """The images of what a stream for a training gives: (images, labels), with weights of the samples as well, or by name."""
-    if isinstance(item, Mapping):
-        named = [item[name] for name in NAMES if name in item]
-        images = named or [member for member in item.values() if not isinstance(member, str) and _rank(member) >= 2]
-        return images[0] if named or len(images) == 1 else item
-    pair = isinstance(item, tuple | list) and len(item) in (2, 3)
-    if pair and isinstance(item[0], Mapping):
-        return _without_labels(item[0])
-    if not pair or _rank(item[0]) < 2:
-        return item
-    return [member for member in item if _rank(member) >= 2] if _is_alike(item[0], item[1]) else item[0]
-
-
-def _is_sample(item: Any) -> bool:
-    """Whether a member of a list may be one of a data set: by name, or an image with its label or mask."""
-    return isinstance(item, Mapping) or (isinstance(item, tuple) and len(item) in (2, 3))
-
-
-def _rank(item: Any) -> int:
-    """The number of axes of an array; that of a colour image for other images, -1 for what is none."""
-    if isinstance(item, Image.Image | Photo | bytes | bytearray | os.PathLike | str):
-        return 3
-    return len(getattr(item, "shape", (None,))) if is_array(item) else -1
-
-
-def _is_alike(item: Any, other: Any) -> bool:
-    """Whether both are single images, not one with its label or mask, nor batches of them."""
-    if isinstance(other, os.PathLike):
-        return True
-    if isinstance(other, str) and not (isinstance(item, str | os.PathLike) and is_image(other)):
-        return False
-    return _rank(item) == _rank(other) < 4 and _bands(item) == _bands(other) and not _is_mask(other, item)
-
-
-def _is_mask(other: Any, item: Any) -> bool:
-    """Whether what comes with an image of as many channels is no image: of another type, or of two values at most."""
-    if not all(is_array(part) for part in (item, other)):
-        return False
-    values = as_array(other)
-    if values.dtype != as_array(item).dtype or not values.size:
-        return True
-    return bool(((values == values.min()) | (values == values.max())).all())
-
-
-def _bands(item: Any) -> int:
-    """The channels of an image that is open or an array, 0 for others."""
-    if isinstance(item, Image.Image):
-        return len(item.getbands())
-    return int(item.shape[2]) if len(getattr(item, "shape", ())) == 3 else 0
-
-
 def _check_batch(shape: tuple[int, ...]) -> None:
     if shape[3] not in (1, 3, 4):
         advice = " use array.transpose(0, 2, 3, 1), or tensor.permute(0, 2, 3, 1);" if shape[1] in (1, 3, 4) else ""
@@ -320,82 +257,6 @@ def _check_batch(shape: tuple[int, ...]) -> None:
             f"a batch of images has the shape (N, H, W, 1, 3 or 4), this array has {shape}:{advice} a batch that is "
             f"ready for the model needs {option('preprocess', None)}"
         )
-
-
-def _paths(name: str) -> list[Path]:
-    """The image files of a path, a folder or a pattern."""
-    if re.match(r"[a-z][a-z0-9+]+://", name, re.IGNORECASE):
-        raise ImageNotReadable(f"{name}: nothing is fetched from the network; download the image and give its path")
-    if not name:
-        raise ImageNotReadable("an empty name is no image: give a path, or '.' for the current folder")
-    path = Path(os.path.expanduser(name))
-    if os.path.isdir(path):
-        return _in_folder(path)
-    if os.path.exists(path) or not glob.has_magic(name):
-        return [path]
-    suffixes = {*SUFFIXES, path.suffix.lower()}
-    matches = [Path(match) for match in _matches(path)]
-    files = [match for match in matches if match.suffix.lower() in suffixes and os.path.isfile(match)]
-    if not files:
-        raise ImageNotReadable(
-            f"{name}: no image file matches this pattern; the suffixes looked for are {' '.join(SUFFIXES)}"
-        )
-    return sorted(files, key=_natural)
-
-
-def _matches(pattern: Path) -> list[str]:
-    """As `glob.glob(pattern, recursive=True)`, but `**` enters a folder once, however many links lead to it.
-
-    A link to a folder above it would be followed forty deep, and two of them 2⁴⁰ times.
-    """
-    matches = [pattern.anchor]
-    parts = pattern.parts[1:] if pattern.anchor else pattern.parts
-    for part in (*parts, "*") if parts[-1:] == ("**",) else parts:
-        if part == "**":
-            seen: set[str] = set()
-            matches = [below for match in matches for below in _folders_below(match, seen)]
-        else:
-            inside = [(match, name) for match in matches for name in glob.iglob(part, root_dir=match or None)]
-            matches = list(dict.fromkeys(os.path.join(match, name) for match, name in inside))
-    return matches
-
-
-def _folders_below(folder: str, seen: set[str]) -> Iterator[str]:
-    """The folder and those in it that aren't hidden, without those `seen` before."""
-    for parent, names, _ in os.walk(folder or ".", followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            names.clear()
-            continue
-        seen.add(real)
-        names[:] = [name for name in names if not name.startswith(".")]
-        names.sort(key=lambda name: (os.path.islink(os.path.join(parent, name)), name))
-        yield parent if folder else parent[2:]  # without "./"
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    images: list[Path] = []
-    for parent, names, files in os.walk(folder):
-        names[:] = [name for name in names if not name.startswith(".")]
-        images += [Path(parent, name) for name in files if is_image(name)]
-        if images and parent == str(folder):
-            break
-    if not images:
-        raise ImageNotReadable(
-            f"{folder}: no image in this folder or its sub-folders; the suffixes looked for are {' '.join(SUFFIXES)}"
-        )
-    return sorted(images, key=_natural)
-
-
-def is_image(name: str) -> bool:
-    """Whether a file of that name counts as an image in a folder."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """A sorting key in which numbers count as numbers: `img2` before `img10`."""
-    parts = re.split(r"([0-9]+)", str(path).lower())
-    return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts if part]
 
 
 class _Ids:

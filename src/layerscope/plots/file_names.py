@@ -10,7 +10,8 @@ from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..inputs.images import collect, is_image
+from ..inputs.images import collect
+from ..inputs.paths import is_image
 from ..writing import make_folder
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")

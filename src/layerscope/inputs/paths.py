@@ -1,0 +1,94 @@
+"""The image files of a path, a folder or a glob pattern."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import ImageNotReadable
+
+# What counts as an image in a folder. HEIC and JPEG XL are here although Pillow needs a plugin for them: a folder of
+# such files must be listed as skipped with the reason, not look empty.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".avif"),
+    *(".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".heic", ".heif", ".jxl"),
+)
+
+
+def paths_of(name: str) -> list[Path]:
+    """The image files of a path, a folder or a pattern."""
+    if re.match(r"[a-z][a-z0-9+]+://", name, re.IGNORECASE):
+        raise ImageNotReadable(f"{name}: nothing is fetched from the network; download the image and give its path")
+    if not name:
+        raise ImageNotReadable("an empty name is no image: give a path, or '.' for the current folder")
+    path = Path(os.path.expanduser(name))
+    if os.path.isdir(path):
+        return _in_folder(path)
+    if os.path.exists(path) or not glob.has_magic(name):
+        return [path]
+    suffixes = {*SUFFIXES, path.suffix.lower()}
+    matches = [Path(match) for match in _matches(path)]
+    files = [match for match in matches if match.suffix.lower() in suffixes and os.path.isfile(match)]
+    if not files:
+        raise ImageNotReadable(
+            f"{name}: no image file matches this pattern; the suffixes looked for are {' '.join(SUFFIXES)}"
+        )
+    return sorted(files, key=_natural)
+
+
+def _matches(pattern: Path) -> list[str]:
+    """As `glob.glob(pattern, recursive=True)`, but `**` enters a folder once, however many links lead to it.
+
+    A link to a folder above it would be followed forty deep, and two of them 2⁴⁰ times.
+    """
+    matches = [pattern.anchor]
+    parts = pattern.parts[1:] if pattern.anchor else pattern.parts
+    for part in (*parts, "*") if parts[-1:] == ("**",) else parts:
+        if part == "**":
+            seen: set[str] = set()
+            matches = [below for match in matches for below in _folders_below(match, seen)]
+        else:
+            inside = [(match, name) for match in matches for name in glob.iglob(part, root_dir=match or None)]
+            matches = list(dict.fromkeys(os.path.join(match, name) for match, name in inside))
+    return matches
+
+
+def _folders_below(folder: str, seen: set[str]) -> Iterator[str]:
+    """The folder and those in it that aren't hidden, without those `seen` before."""
+    for parent, names, _ in os.walk(folder or ".", followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            names.clear()
+            continue
+        seen.add(real)
+        names[:] = [name for name in names if not name.startswith(".")]
+        names.sort(key=lambda name: (os.path.islink(os.path.join(parent, name)), name))
+        yield parent if folder else parent[2:]  # without "./"
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    images: list[Path] = []
+    for parent, names, files in os.walk(folder):
+        names[:] = [name for name in names if not name.startswith(".")]
+        images += [Path(parent, name) for name in files if is_image(name)]
+        if images and parent == str(folder):
+            break
+    if not images:
+        raise ImageNotReadable(
+            f"{folder}: no image in this folder or its sub-folders; the suffixes looked for are {' '.join(SUFFIXES)}"
+        )
+    return sorted(images, key=_natural)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of that name counts as an image in a folder."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """A sorting key in which numbers count as numbers: `img2` before `img10`."""
+    parts = re.split(r"([0-9]+)", str(path).lower())
+    return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts if part]

@@ -53,8 +53,9 @@ fuzz: $(VENV)/test.stamp
 model: $(VENV)/test.stamp
 	$(BIN)/python scripts/build_demo_model.py
 
+# gallery/index.html has every kind of picture at the sizes at which people see it; the others are those of README and docs.
 pictures: $(VENV)/test.stamp
-	$(BIN)/python scripts/draw_pictures.py
+	$(BIN)/python scripts/draw_gallery.py
 	$(BIN)/python scripts/draw_guide.py
 	$(BIN)/python scripts/draw_overlay_comparison.py
 
@@ -74,4 +75,4 @@ $(VENV)/test.stamp: pyproject.toml constraints.txt requirements-test.txt | $(VEN
 	touch $@ $(VENV)/demo.stamp
 
 clean:
-	rm -rf $(VENV) demo-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo-out gallery build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

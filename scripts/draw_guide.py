@@ -1,27 +1,44 @@
-"""Draw the pictures of docs/guide.md with the project's own code: `make pictures`. Needs what the tests need."""
+"""Draw the pictures of README.md and docs/guide.md with the project's own code: `make pictures`. Needs what the tests need."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import layerscope as ls
 from layerscope.cli import demo
 
-OUT = Path(__file__).parents[1] / "docs" / "images" / "guide"
+OUT = Path(__file__).parents[1] / "docs" / "images"
 TARGET = "tiger cat"
 Made = tuple[str, ls.Picture]
 
 
 def main() -> None:
-    """Write every picture of the guide."""
-    OUT.mkdir(parents=True, exist_ok=True)
-    for name, picture in (*of_channels(), *of_classes()):
-        # Photos as PNG would make a megabyte of a page; pictures of one scale stay exact.
-        path = OUT / f"{name}.{'png' if picture.indexed else 'webp'}"
-        picture.save(path) if picture.indexed else picture.to_pil().save(path, quality=88, method=6)
-        print(path.name, picture)
+    """Write every picture of both pages."""
+    for folder, made in ((OUT, of_readme()), (OUT / "guide", chain(of_channels(), of_classes()))):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in made:
+            # Photos as PNG would make a megabyte of a page; pictures of one scale stay exact.
+            path = folder / f"{name}.{'png' if picture.indexed else 'webp'}"
+            picture.save(path) if picture.indexed else picture.to_pil().save(path, quality=88, method=6)
+            print(path.name, picture)
+
+
+def of_readme() -> Iterator[Made]:
+    """The sheet in front, and small ones that say what they show without words."""
+    scope, photo = ls.open("demo"), ls.demo_photo()
+    maps = scope.capture(photo, [demo.EARLY, demo.MIDDLE, demo.LATE, "_blocks.10", "output"])
+    yield "sheet", ls.sheet(maps[demo.EARLY])
+    bare = {"caption": False, "bar": False}
+    yield "mean", ls.overlay(ls.mean(maps[demo.MIDDLE]), **bare)
+    yield "cam", ls.overlay(ls.class_cam(maps[demo.LATE], TARGET), **bare)
+    yield "pca", ls.overlay(ls.pca(maps["_blocks.10"]), **bare)
+    yield "clusters", ls.overlay(ls.clusters(maps["_blocks.10"], 5), **bare)
+    layers = scope.capture([photo, mirrored(photo)], ["_blocks.3._swish:0", "_blocks.5._swish:1"])
+    yield "compare", ls.compare(layers, caption=False)
+    yield "bars", ls.bars(maps["output"], top=6, caption=False, text=2)
 
 
 def of_channels() -> Iterator[Made]:

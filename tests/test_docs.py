@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from torch import nn
 
@@ -101,24 +100,27 @@ def test_every_name_in_the_documents_exists(page):
 
 @pytest.mark.filterwarnings("ignore::layerscope.PreprocessWarning")  # the small model doesn't state its preprocessing
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
-    """On a small model that has its layers' names, and on photos under its files' names."""
-    layers = {"block1_conv2": nn.Conv2d(3, 64, 3, padding=1), "layer4": nn.Conv2d(64, 8, 3, 4), "pool": nn.Flatten()}
-    model = nn.Sequential()
-    for name, layer in {**layers, "fc": nn.LazyLinear(1000)}.items():
-        model.add_module(name, layer)
+    """On a small model that has its layer's name, and on a photo under its file's name."""
+    model = nn.Sequential(OrderedDict(block1_conv2=nn.Conv2d(3, 64, 3, padding=1)))
     monkeypatch.chdir(tmp_path)
-    for name in ("coffee.jpg", "cat.jpg"):
-        Image.open(ls.demo_photo()).convert("RGB").resize((32, 24)).save(name)
+    Image.open(ls.demo_photo()).convert("RGB").resize((32, 24)).save("cat.jpg")
     namespace = {"ls": ls, "weights": np.linspace(-1, 1, 64), "activations": np.ones((1, 224, 224, 64), np.float32)}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 6
-    small = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 8, 3, 4), relu=nn.ReLU()))
-    maps = ls.open(small, preprocess="unit", size=64).capture(ls.demo_photo(), ["conv", "relu"])
-    namespace |= {"maps": maps, "fm": maps["relu"], "before": maps["conv"], "after": maps["relu"]}
-    model(torch.zeros(1, 3, 224, 224))
+    assert len(blocks) == 3
     for block in blocks:
         exec(block, {**namespace, "model": model})
     assert Path("block1_conv2.png").exists()
+
+
+def test_the_calls_below_the_pictures_of_the_readme_draw():
+    """What `scripts/draw_guide.py` draws there, with layers chosen for their looks."""
+    model, photo = ls.open("demo"), ls.demo_photo()
+    maps = model.capture(photo, ["_blocks.10", "last"])
+    namespace = {"ls": ls, "model": model, "photo": photo, "maps": maps, "fm": maps["last"]}
+    calls = re.findall(r"\| `(ls\.[^`]+)`", (ROOT / "README.md").read_text("utf-8"))
+    assert len(calls) == 6
+    for call in calls:
+        assert isinstance(eval(call, namespace), ls.Picture), call
 
 
 @pytest.mark.parametrize(

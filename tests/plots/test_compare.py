@@ -16,7 +16,7 @@ from helpers.wording import raises, wording
 from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, GAP, INK, INK_MIDDLE, NAN, TOP
 from layerscope.picture.font import SMALL, font
 from layerscope.picture.heading import MARGIN
-from layerscope.plots import compare_layout
+from layerscope.plots import compare_grid, compare_layout
 
 
 def dense(*shape):
@@ -156,6 +156,54 @@ def test_names_stand_where_they_belong_and_read_from_top_to_bottom():
     assert is_written(second.y - 2 - letters.height, second.x + (second.width - bold.width("short")) // 2, "short")
     assert is_written(first.y, MARGIN, "a first name")
     assert is_written(first.y + letters.height, MARGIN, "4 × 4", letters, INK_MIDDLE)
+
+
+def test_long_names_break_where_their_parts_end_and_keep_what_tells_them_apart():
+    name = "encoder.layers.encoder_layer_{}.self_attention/out_proj_quant_dequant"
+    maps = {name.format(number): noise(1, 4, 4, 1) for number in (3, 11)}
+    written = [line.text for line in ls.compare(maps).drawing.lines if line.bold]
+    first = written[1 : written.index("encoder.layers.encoder_", 2)]
+    assert "".join(first) == name.format(3)
+    assert all(line[-1] in "._/" for line in first[:-1])
+    longer = {f"model_with_a_long_name.stage_of_many.{key}.{'and_more_' * 12}": fm for key, fm in maps.items()}
+    written = "".join(line.text for line in ls.compare(longer).drawing.lines if line.bold)
+    assert "layer_3." in written
+    assert "layer_11." in written
+
+
+def test_letters_and_cells_grow_with_the_text():
+    maps = {"early": noise(2, 16, 16, 1), "late": noise(2, 7, 7, 1)}
+    small, large = ls.compare(maps), ls.compare(maps, text=3)
+    assert {line.size for line in large.drawing.lines} == {3 * SMALL}
+    for one, other in zip(small.cells, large.cells, strict=True):
+        assert 2.9 < other.width / one.width < 3.1
+        assert_true(large, other, maps[other.note.split()[0]][other.image, ..., 0])
+    with raises(ls.BadOption):
+        ls.compare(maps, text=9)
+
+
+@pytest.mark.parametrize(
+    ("box", "words", "shown"),
+    [
+        ((0, 15, 30, 30), "centre crop", lambda photo: photo[:, 15:45]),
+        ((-15, 0, 60, 60), "letterboxed", lambda photo: np.pad(photo, ((15, 15), (0, 0), (0, 0)), constant_values=128)),
+        ((0, 0, 30, 60), "", lambda photo: photo),
+    ],
+)
+def test_photos_show_what_the_maps_below_span(box, words, shown):
+    photo = np.zeros((30, 60, 3), np.uint8)
+    photo[:, 15:45] = (200, 0, 0)
+    place = ls.Placement((30, 60), (8, 8), box)
+    fm = replace(ls.FeatureMap.of_array(noise(1, 8, 8, 1)), photos=(photo,), placement=(place,), ids=("array-0",))
+    picture = ls.compare({"conv": fm}, photos=True)
+    cell = picture.cells[0]
+    expected = Image.fromarray(shown(photo)).resize((cell.width, cell.height), Image.Resampling.LANCZOS)
+    drawn = picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+    assert np.abs(drawn.astype(int) - np.asarray(expected)).mean() < 1
+    written = [line.text for line in picture.drawing.lines]
+    assert "photo" in written
+    assert "array 0" in written, "an image without a name is called so in words"
+    assert (words in written) == bool(words)
 
 
 def test_models_by_layers_leave_cells_blank_with_the_reason():
@@ -310,7 +358,8 @@ def test_a_row_without_a_value_has_no_bar_and_changes_no_other(scale):
     with pytest.MonkeyPatch.context() as patch:
         reaches = []
         shared_bar = compare_layout.shared_bar
-        patch.setattr(compare_layout, "shared_bar", lambda *args: reaches.append(shared_bar(*args)) or reaches[-1])
+        for module in (compare_grid, compare_layout):
+            patch.setattr(module, "shared_bar", lambda *args: reaches.append(shared_bar(*args)) or reaches[-1])
         ls.compare(maps, scale=scale, clip=(5, 95)).png()
     assert reaches
     assert all(scale.limits[0] > 6 and reach[0] > 6 for scale, _, reach in reaches)

@@ -15,6 +15,9 @@ from ..safe_text import counted
 from .numbers import number
 from .scale import Scale
 
+# What images without a name of their own are called by: array-0, image-1.
+NAMELESS = ("array", "image", "bytes", "file")
+
 
 def title_of(fm: FeatureMap, shown: str = "") -> str:
     """What the picture shows: `block1_conv2 · 64 channels of 224 × 224`, `mean of 64 channels · block1_conv2`."""
@@ -84,7 +87,17 @@ def _image(fm: FeatureMap) -> str:
     """The image by its name; nothing where an array is all there is."""
     if len(fm.ids) != 1:
         return f"{len(fm.ids)} images"
-    return "" if fm.photos is None and fm.ids[0] == "image 0" else fm.ids[0]
+    return "" if fm.photos is None and fm.ids[0] == "image 0" else image_name(fm.ids[0])
+
+
+def image_name(id: str) -> str:
+    """An image's name on a picture: that of one without a name in words.
+
+    >>> image_name("array-0"), image_name("cat.jpg")
+    ('array 0', 'cat.jpg')
+    """
+    word, _, number = id.partition("-")
+    return f"{word} {number}" if word in NAMELESS and number.isdecimal() else id
 
 
 def _fed(fm: FeatureMap) -> str:

@@ -33,6 +33,7 @@ WIDE, LARGEST = 880, 16
 FAMILY, FALLBACK = "Inter", "DejaVu Sans"
 FILES = {"regular": "Inter-Regular.ttf", "bold": "Inter-SemiBold.ttf", "fallback": "DejaVuSans.ttf"}
 POINTS = 0x110000
+SEAMS = "./_:-"
 
 
 def font_file(face: str) -> Traversable:
@@ -226,10 +227,12 @@ def _inked(covered: np.ndarray, ink: int) -> np.ndarray:
 
 
 def wrap(text: str, room: int, measure: Callable[[str], int] = len) -> list[str]:
-    """`text` in lines that measure at most `room`, broken at ` · ` first, then at spaces, then anywhere.
+    """`text` in lines that measure at most `room`, broken at ` · ` first, then at spaces, then behind `.`, `/` and the like.
 
     >>> wrap("one · two three · four", 10)
     ['one', 'two three', 'four']
+    >>> wrap("encoder.layer_11.dense", 10)
+    ['encoder.', 'layer_11.', 'dense']
     """
     lines: list[str] = []
     for part in text.split(" · "):
@@ -243,7 +246,7 @@ def wrap(text: str, room: int, measure: Callable[[str], int] = len) -> list[str]
 
 
 def _wrap_words(text: str, room: int, measure: Callable[[str], int]) -> list[str]:
-    """`text` in lines that measure at most `room`, broken at spaces, else anywhere."""
+    """`text` in lines that measure at most `room`, broken at spaces, else within words."""
     lines = [""]
     for word in text.split(" "):
         if lines[-1] and measure(longer := f"{lines[-1]} {word}") <= room:
@@ -254,14 +257,21 @@ def _wrap_words(text: str, room: int, measure: Callable[[str], int]) -> list[str
 
 
 def _pieces(text: str, room: int, measure: Callable[[str], int]) -> list[str]:
-    """`text` in pieces that measure at most `room`, a character at least; one empty piece of nothing."""
+    """`text` in pieces that measure at most `room`, a character at least; one empty piece of nothing.
+
+    They end behind a sign that parts the names of layers, where that leaves a piece a third full, else anywhere.
+    """
     pieces = [""]
     used = 0
     for sign in text:
         wide = measure(sign)
         if pieces[-1] and used + wide > room:
-            pieces.append("")
-            used = 0
+            end = 1 + max(map(pieces[-1].rfind, SEAMS))
+            whole, rest = pieces[-1][:end], pieces[-1][end:]
+            if 3 * measure(whole) < room or measure(rest) + wide > room:
+                whole, rest = pieces[-1], ""
+            pieces[-1:] = [whole, rest]
+            used = measure(rest)
         pieces[-1] += sign
         used += wide
     return pieces

@@ -41,6 +41,7 @@ def compare(
     caption: bool = True,
     bar: bool = True,
     columns: int | None = None,
+    text: float | None = None,
 ) -> Picture:
     """A table of maps in one picture, with the names of its rows and columns.
 
@@ -72,13 +73,15 @@ def compare(
         clip: Two percentiles, such as `(1, 99)`, to which the ranges are clipped.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
-        photos: Whether the photos stand beside the maps.
+        photos: Whether the photos stand beside the maps, cut to what the model saw of them.
         same_size: Whether a model's cell is blank where its layer has another size than in the first model.
         title: The title in place of the usual one; `""` for none.
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         bar: Whether the colour bars are drawn.
         columns: Maps per row; the others stand below, with the names of rows and columns again. By default as many as
             stay large enough to see.
+        text: Size of letters and cells, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
+            the picture is shown 900 pixels wide.
 
     Raises:
         BadLayout: No cell has a map.
@@ -92,6 +95,7 @@ def compare(
         clip=clip,
         colors=colors,
         columns=columns,
+        text=text,
         title=title,
         caption=caption,
         bar=bar,

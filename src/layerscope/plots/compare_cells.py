@@ -11,6 +11,7 @@ import numpy as np
 from ..arrays.ranges import extent_of, percentiles
 from ..combinations.registry import combined
 from ..core.feature_map import FeatureMap
+from ..core.placement import Placement
 from ..errors import BadScale, LayerscopeError, near
 from ..picture.codes import ABOVE, BELOW
 from ..picture.scale import Scale
@@ -20,6 +21,7 @@ from .options import DrawOptions
 from .rgb import is_rgb, rgb_limits
 
 RULES = ("all", "row", "column", "cell")
+PHOTO, PADDING = "photo", 128
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,29 @@ class Entry:
         return self.plane is not None and self.plane.ndim == 3
 
 
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """The part of a photo that the model saw, uint8 `[y, x, 3]`, and how it was cut: `"centre crop"`, `""` where it wasn't."""
+
+    pixels: np.ndarray
+    cut: str = ""
+
+    @classmethod
+    def seen(cls, photo: np.ndarray, place: Placement | None) -> Photo:
+        """The maps below it span this part; what was padded is grey."""
+        if place is None:
+            return cls(photo)
+        top, left, height, width = (round(side) for side in place.box)
+        sides = (top, photo.shape[0] - top - height), (left, photo.shape[1] - left - width)
+        if not any(side for pair in sides for side in pair):
+            return cls(photo)
+        rows, columns = ((max(start, 0), max(end, 0)) for start, end in sides)
+        part = photo[rows[0] : photo.shape[0] - rows[1], columns[0] : photo.shape[1] - columns[1]]
+        around = [(max(-start, 0), max(-end, 0)) for start, end in sides]
+        padded = np.pad(part, (*around, (0, 0)), constant_values=PADDING) if np.any(around) else part
+        return cls(padded, place.describe().rsplit(" ", 1)[0])
+
+
 @dataclass(frozen=True)
 class Table:
     """Names and cells, row by row; `photos` for each column (or each row, where `photos_down`) if they are wanted.
@@ -69,10 +94,17 @@ class Table:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     entries: tuple[tuple[Entry, ...], ...]
-    photos: tuple[np.ndarray | None, ...] | None = None
+    photos: tuple[Photo | None, ...] | None = None
     photos_down: bool = False
     details: tuple[tuple[str, ...], ...] = ()
     usual: str = "all"
+
+    @property
+    def photo_words(self) -> tuple[str, ...]:
+        """What stands at the photos: how they were cut, where that is the same for all."""
+        cuts = {photo.cut for photo in self.photos or () if photo is not None}
+        cut = cuts.pop() if len(cuts) == 1 else "as the model saw it"
+        return (PHOTO, cut) if cut else (PHOTO,)
 
     def values(self, rule: str) -> dict[Any, list[tuple[int, int]]]:
         """The `(row, column)` of the cells with a scale, grouped by what shares a range."""

@@ -11,9 +11,9 @@ import numpy as np
 from ..channels.query import positions, where_text
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadOption
-from ..picture.caption import channel_word
+from ..picture.caption import channel_word, image_name
 from ..safe_text import counted
-from .compare_cells import Blank, Entry, Table, combine_all, entry_of, size_text, unfit, usual_rule
+from .compare_cells import Blank, Entry, Photo, Table, combine_all, entry_of, size_text, unfit, usual_rule
 from .rgb import is_rgb
 
 LONGEST_PAIR = 60
@@ -108,12 +108,12 @@ def _compare_layers(maps: dict[str, FeatureMap], selection: Selection) -> Compar
     names = tuple(name or "output" for name in maps)
     # Maps of one layer (before and after, two photos) are in one unit; those of two layers are not.
     usual = "all" if len({(fm.layer.path, fm.spatial) for fm in every}) == 1 else "row"
-    heads, details = tuple(ids[column] for column in chosen), tuple(map(_details, every))
+    heads, details = tuple(image_name(ids[column]) for column in chosen), tuple(map(_details, every))
     table = Table(names, heads, tuple(rows), photos, details=details, usual=usual)
     word, rule = _image_word(every), _rule_title(cells.values())
     images = counted(len(chosen), word)
     pair = " against ".join(names)
-    if len(names) == 2 and len(pair) <= LONGEST_PAIR:
+    if len(names) <= 2 and len(pair) <= LONGEST_PAIR:
         title = f"{pair}{rule} · {images}"
     else:
         title = f"{counted(len(rows), 'layer')} × {images}{rule}"
@@ -146,7 +146,7 @@ def _compare_models(models: Mapping[Any, Mapping[str, Any]], selection: Selectio
     )
     rule = _rule_title(ready.values())
     title = f"{counted(len(maps), 'model')} × {counted(len(paths), 'layer')}{rule}"
-    ids = [*dict.fromkeys(fm.ids[image] for fm in every)]
+    ids = [*dict.fromkeys(image_name(fm.ids[image]) for fm in every)]
     subject = ids[0] if len(ids) == 1 else f"the models saw different images: {', '.join(ids)}"
     subject += f" (image {image} of {count})" if count > 1 else ""
     words = " · ".join(filter(None, [subject, "" if rule else _combination_text(every, selection.combine)]))
@@ -182,7 +182,7 @@ def _compare_channels(fm: FeatureMap, channels: Any, selection: Selection) -> Co
     )
     photos = tuple(_photo([fm], None, image) for image in chosen) if selection.photos else None
     names = tuple(f"channel {channel}" for channel in part.channels)
-    table = Table(names, tuple(fm.ids[image] for image in chosen), rows, photos)
+    table = Table(names, tuple(image_name(fm.ids[image]) for image in chosen), rows, photos)
     layer = " · ".join(word for word in (fm.rule, fm.layer.path or "output", fm.layer.kind) if word)
     word = _image_word([fm])
     title = f"{counted(len(rows), 'channel')} × {counted(len(chosen), word)} · {layer}"
@@ -207,12 +207,12 @@ def _choose_images(images: Any, count: int) -> list[int]:
     return [int(number) % count for number in numbers]
 
 
-def _photo(maps: Sequence[FeatureMap], id: str | None, image: int = 0) -> np.ndarray | None:
-    """The photo of one image, from the first map that keeps it."""
+def _photo(maps: Sequence[FeatureMap], id: str | None, image: int = 0) -> Photo | None:
+    """The part of an image's photo that the model saw, from the first map that keeps the photo."""
     for fm in maps:
         index = image if id is None else fm.ids.index(id) if id in fm.ids else None
         if fm.photos is not None and index is not None:
-            return fm.photos[index]
+            return Photo.seen(fm.photos[index], None if fm.placement is None else fm.placement[index])
     return None
 
 

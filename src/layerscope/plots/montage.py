@@ -25,7 +25,7 @@ from .rgb import is_rgb, rgb_colors, rgb_limits, rgb_text
 from .sequence import reach_of
 
 AXES = {"d": ("slice", "d"), "h": ("slice", "h"), "w": ("slice", "w"), "t": ("frame", "d")}
-SIDES = {"d": ("h", "w"), "h": ("d", "w"), "w": ("d", "h")}
+NAMES = {"d": "depth", "h": "height", "w": "width"}
 
 
 @keywords
@@ -192,19 +192,22 @@ class Stack:
 
     def describe_channel(self) -> str:
         """Which channel this is; `""` where there is only one."""
-        return f"channel {self.channel} of {self.one.of}" if not self.one.rule or self.one.shape[-1] > 1 else ""
+        single = self.one.of == 1 or (self.one.rule and self.one.shape[-1] == 1)
+        return "" if single else f"channel {self.channel} of {self.one.of}"
 
     def describe_slices(self, count: int) -> str:
         """How many slices are shown, and of which size."""
-        along = "time" if self.word == "frame" else self.axis
         height, width = self.size
         part = "" if count == self.count else f" of {self.count}"
-        return f"{count}{part} {self.word}s of {width} × {height} along {along}"
+        along = f" along the {NAMES[self.axis]}" if self.word == "slice" else ""
+        return f"{count}{part} {self.word}s of {width} × {height}{along}"
 
     def sides(self) -> tuple[Note, ...]:
         """A note on which way up the slices are, where it isn't the usual one."""
-        rows, columns = SIDES[self.axis]
-        return () if self.axis == "d" else (Note("order", f"rows run along {rows}, columns along {columns}"),)
+        down, across = (NAMES[letter] for letter in "dhw" if letter != self.axis)
+        if self.axis == "d":
+            return ()
+        return (Note("order", f"in each slice the {down} runs from top to bottom, the {across} from left to right"),)
 
     def special(self) -> tuple[str, ...]:
         """Notes on values without a colour of their own, and on numbers that are labels."""

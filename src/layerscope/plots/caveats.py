@@ -23,7 +23,9 @@ BLOCKS, COARSE = 4, 16
 def cautions(one: FeatureMap, rule: Scale, extent: np.ndarray, shown: np.ndarray, *, zoom: int) -> tuple[str, ...]:
     """The warnings for a sheet of one image. `extent` `[channel, 2]` is the whole layer's, `shown` are the positions drawn."""
     ranges = faint(one, extent, shown) if rule.per == "channel" else outlier(one, rule, extent)
-    return tuple(warning for warning in (ranges, blocks(one.spatial, zoom)) if warning)
+    # Nobody takes the weights of a kernel for detail.
+    coarse = "" if one.role == "weights" else blocks(one.spatial, zoom)
+    return tuple(warning for warning in (ranges, coarse) if warning)
 
 
 def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:

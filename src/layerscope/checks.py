@@ -33,7 +33,7 @@ SYNONYMS = {
 
 
 def keywords(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """`function`, which answers to a keyword that it doesn't have with `BadOption` and the nearest one.
+    """`function`, which answers to an unknown keyword with `BadOption` and the nearest one, and so to a value too many.
 
     >>> @keywords
     ... def sheet(fm, *, columns=8): ...
@@ -41,13 +41,18 @@ def keywords(function: Callable[Parameters, Result]) -> Callable[Parameters, Res
     Traceback (most recent call last):
     layerscope.errors.BadOption: sheet() has no option 'colums'. Did you mean 'columns'?
     """
-    known = tuple(inspect.signature(function).parameters)
+    parameters = inspect.signature(function).parameters
+    known = tuple(parameters)
+    unnamed = [name for name in known if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY]
+    open_ended = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
 
     @functools.wraps(function)
     def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         for name in kwargs:
             if name not in known:
                 raise _unknown(function.__name__, name, known)
+        if unnamed and len(args) > len(unnamed) and not open_ended:
+            raise _surplus(function.__name__, args[len(unnamed)], unnamed, known[len(unnamed) :])
         return function(*args, **kwargs)
 
     return checked
@@ -63,6 +68,15 @@ def _unknown(function: str, name: str, known: Sequence[str]) -> BadOption:
         owners = [f"{other.__name__}()" for other in functions if name in inspect.signature(other).parameters]
         hint = f"; it is an option of {', '.join(owners)}" if owners else f": it has {', '.join(known)}"
     return BadOption(f"{function}() has no option {name!r}{hint}")
+
+
+def _surplus(function: str, value: Any, unnamed: Sequence[str], options: Sequence[str]) -> BadOption:
+    """The error for a value without a name, where a function takes no more of them."""
+    given = repr(value) if isinstance(value, str | os.PathLike | Real) else f"a value of type {type(value).__name__}"
+    taken = " and ".join(filter(None, (", ".join(unnamed[:-1]), unnamed[-1])))
+    rest = f"give options by name, as {', '.join(f'{name}=' for name in options[:3])}" if options else "leave it out"
+    photo = "; a map that was captured has its photo" if unnamed[0] == "fm" and not isinstance(value, Real) else ""
+    return BadOption(f"{function}() takes {taken} without a name, and {given} is one more: {rest}{photo}")
 
 
 def whole(name: str, value: Any, low: int = 1, high: int | None = None, *, instead: str = "") -> int:

@@ -66,6 +66,21 @@ def test_rollout_is_that_of_all_attention_maps(run, tmp_path):
     assert np.array_equal(ls.show(scope, ls.demo_photo(), combine="rollout", overlay=True).rgb(), ls.overlay(fm).rgb())
 
 
+def test_attention_on_the_photo_is_the_mean_of_the_heads(run, tmp_path):
+    code, out, err = run(
+        ls.demo_photo(), "--combine", "attention:mean", "--overlay", "-l", "*.0.attn*_map", "-o", "out"
+    )
+    assert code == 0, err
+    scope = ls.open("attending:build", size=16, preprocess="unit")
+    (layer,) = scope.capture(ls.demo_photo(), "*.0.attn*_map")
+    shown = ls.show(scope, ls.demo_photo(), layer, combine="attention:mean", overlay=True)
+    heads = ls.attention(scope.capture(ls.demo_photo(), layer), "mean")
+    assert np.array_equal(shown.rgb(), ls.overlay(ls.mean(heads)).rgb())
+    with Image.open(out[0]) as image:
+        assert np.array_equal(np.asarray(image.convert("RGB")), shown.rgb())
+    wording([shown.title, *out])
+
+
 def test_rollouts_of_several_photos_are_files_of_their_own(run, tmp_path):
     photo = Image.open(ls.demo_photo())
     for name in "abc":

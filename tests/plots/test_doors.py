@@ -11,7 +11,7 @@ from PIL import Image
 
 import layerscope as ls
 from helpers.arrays import noise
-from helpers.wording import raises
+from helpers.wording import raises, wording
 from layerscope import cli, surface
 from layerscope.plots.overlay import OverlayOptions
 from layerscope.scope.scope import Scope
@@ -124,6 +124,33 @@ def test_an_overlay_alone_is_one_of_the_mean_and_says_so(scope, maps):
     assert "mean" in picture.title
     assert np.array_equal(picture.rgb(), ls.show(scope, PHOTO, "conv1", overlay=True, combine="mean").rgb())
     assert "norm" in ls.show(scope, PHOTO, "conv1", overlay=True, combine="norm").title
+
+
+def test_an_overlay_of_one_channel_is_of_that_channel(scope, maps, tmp_path, monkeypatch, capsys):
+    picture = ls.show(scope, PHOTO, "conv1", overlay=True, channels=[3])
+    assert np.array_equal(picture.rgb(), ls.overlay(maps["conv1"].select([3])).rgb())
+    wording(picture.title)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["show", "demo", str(ls.demo_photo()), "-l", "_conv_stem", "--channels", "3", "--overlay"]) == 0
+    with Image.open(capsys.readouterr().out.strip()) as image:
+        wording([image.filename, image.text["Title"]])
+    assert cli.main(["show", "demo", str(ls.demo_photo()), "--channels", "mean > 0", "--overlay"]) == 1
+    wording(capsys.readouterr().err.splitlines()[-1])
+
+
+def test_a_value_too_many_is_answered_with_what_to_do(maps):
+    photo, fm = "photo.jpg", maps["conv1"]
+    for call in (
+        lambda: ls.overlay(fm, photo),
+        lambda: ls.heatmap(fm, PHOTO),
+        lambda: ls.sheet(fm, 8),
+        lambda: ls.compare(maps, maps),
+        lambda: ls.mean(fm, -1),
+        lambda: ls.grad_cam(fm, 281),
+        lambda: ls.show("demo", photo, "last", "mean"),
+    ):
+        with raises(ls.BadOption, "without a name"):
+            call()
 
 
 def test_the_command_draws_by_these_options_too(tmp_path, monkeypatch, capsys):

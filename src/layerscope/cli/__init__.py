@@ -138,7 +138,7 @@ def _add_show(commands: Any) -> None:
 
 def _add_overlay(show: argparse.ArgumentParser) -> None:
     show.add_argument(
-        "--overlay", action="store_true", help="overlay the combined map on the photo (default combination: mean)"
+        "--overlay", action="store_true", help="lay the map on the photo; of several channels or heads, their mean"
     )
     show.add_argument(
         "--on", choices=("grey", "photo"), default="grey", help="overlay on the photo in grey or in its colours"

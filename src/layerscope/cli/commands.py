@@ -65,8 +65,6 @@ def run_show(options: argparse.Namespace) -> int:
     from ..plots.overlay import OverlayOptions
 
     start = time.perf_counter()
-    if options.overlay and options.combine is None:
-        options.combine = "mean"
     layers = options.layer or [usual_layers(options.combine)]
     screen = _screen(options.terminal, options.output)
     given = _given(options, options.images)

@@ -20,6 +20,7 @@ from ..safe_text import counted
 HEADS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max, "min": np.min}
 
 
+@keywords
 def attention(fm: Any, query: str | int | Sequence[int] = "cls") -> FeatureMap:
     """Where a query token looks: its attention weights on the patch grid.
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.reductions import lengths, weighted_sum
+from ..checks import keywords
 from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
@@ -26,6 +27,7 @@ from ..safe_text import counted
 MOST_BYTES = 1 << 26  # of a file of weights, which has a number per channel
 
 
+@keywords
 def mean(fm: Any) -> FeatureMap:
     """The mean over the channels: every channel with the same weight.
 
@@ -47,6 +49,7 @@ def mean(fm: Any) -> FeatureMap:
     return _weighted(fm, np.full(count, 1 / count), "mean", counted(count, "channel"))
 
 
+@keywords
 def total(fm: Any) -> FeatureMap:
     """The sum over the channels.
 
@@ -68,6 +71,7 @@ def total(fm: Any) -> FeatureMap:
     return _weighted(fm, np.ones(count), "sum", counted(count, "channel"))
 
 
+@keywords
 def weighted(fm: Any, weights: Any) -> FeatureMap:
     """The weighted sum over the channels, `np.sum(values * weights, axis=-1)`, signed.
 
@@ -104,6 +108,7 @@ def weighted(fm: Any, weights: Any) -> FeatureMap:
     return fm.combined(values, "weighted sum", notes, linear=Linear.of(vector, fm.channels), over=over)
 
 
+@keywords
 def maximum(fm: Any) -> FeatureMap:
     """The largest value of any channel at each position.
 
@@ -125,6 +130,7 @@ def maximum(fm: Any) -> FeatureMap:
     return fm.combined(values, "maximum", over=counted(fm.values.shape[-1], "channel"))
 
 
+@keywords
 def norm(fm: Any) -> FeatureMap:
     """The Euclidean length of the channel vector at each position.
 
@@ -145,6 +151,7 @@ def norm(fm: Any) -> FeatureMap:
     return fm.combined(lengths(fm.values)[..., None], "norm", over=counted(fm.values.shape[-1], "channel"))
 
 
+@keywords
 def deviation(fm: Any) -> FeatureMap:
     """The standard deviation over the channels at each position (divided by their number, as `np.std`).
 

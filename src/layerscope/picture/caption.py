@@ -24,6 +24,8 @@ def title_of(fm: FeatureMap, shown: str = "") -> str:
     path = fm.layer.path or "output"
     if len(fm.spatial) == 1 and len(fm.layer.prefix) == fm.spatial[0]:
         path += f", prefix tokens {', '.join(fm.layer.prefix)}"
+    if not shown and not fm.rule and len(fm.channels) == 1 < fm.of:
+        shown = f"{channel_word(fm)} {fm.channels[0]}"
     return " · ".join(part for part in (fm.rule, path, shown) if part)
 
 

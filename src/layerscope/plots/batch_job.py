@@ -26,7 +26,7 @@ from .file_names import NUMBERS, Namer, Paths, describe_rule, files_of
 from .options import DrawOptions
 from .resume import NAME as MARK
 from .resume import Marks
-from .show import PLAIN, asks_model, check_for_overlay, draw, first_class, needs_target
+from .show import PLAIN, asks_model, check_for_overlay, draw, first_class, needs_target, one_channel
 
 TOGETHER = 16
 Capturing = Literal["stream", "together", "singly"]
@@ -96,10 +96,10 @@ class Job:
         if self.values is not None and self.values == self.output:
             raise BadOption(f"-o {self.output} --values {self.values}: one file can't hold both: give another name")
         check_for_overlay(self.options, self.overlay)
-        if needs_values(self.options.channels) and self.combine is not None:
+        if needs_values(self.options.channels) and (self.combine is not None or self.overlay):
             raise BadOption(
-                f"--channels {self.options.channels!r} is a condition on each sheet's own values: with --combine, give channel"
-                " numbers"
+                f"--channels {self.options.channels!r} is a condition on each sheet's own values: with --combine or --overlay,"
+                " give channel numbers"
             )
         if self.combine is not None:
             rule_named(self.combine)
@@ -188,7 +188,10 @@ class Job:
                 _check_single(writer.namer, maps)
             alone = writer.several and self.capturing == "singly"
             yield from writer.write_values(maps, self.values, alone)
-            ready = Maps(combined_maps(maps, self.combine, self.target), (), maps.images)
+            combined = combined_maps(maps, self.combine, self.target)
+            if self.overlay:
+                combined = {path: one_channel(fm) for path, fm in combined.items()}
+            ready = Maps(combined, (), maps.images)
             yield from writer.write_values(ready, self.numbers, alone)
             if self.numbers is not None and self.screen is None:
                 for id in maps.images:

@@ -57,13 +57,31 @@ class Ground:
         """Where the units of the map lie on the pixels of the picture."""
         return replace(one, placement=(self.placement,)).unit_grid()
 
+    @property
+    def tones(self) -> np.ndarray:
+        """uint8 `[256]`: what becomes of each level."""
+        return np.round(np.linspace(*self.tone, 256)).astype(np.uint8)
+
+    def levels(self, rows: slice) -> np.ndarray:
+        """uint8 `[row, column]`: how light these rows of the picture are, before its tones are changed."""
+        top, bottom = rows.start // self.zoom, -(-rows.stop // self.zoom)
+        levels = np.asarray(Image.fromarray(self.photo[top:bottom]).convert("L"))
+        if self.zoom == 1:
+            return levels
+        return levels.repeat(self.zoom, 0).repeat(self.zoom, 1)[rows.start - top * self.zoom :][
+            : rows.stop - rows.start
+        ]
+
     def draw(self, box: np.ndarray) -> None:
         """Draw the photo into `box`, uint8 `[height, width, 3]`, a block of rows at a time."""
-        table = np.round(np.linspace(*self.tone, 256)).astype(np.uint8).tolist()
         step = max(1, BLOCK_PIXELS // self.photo.shape[1])
         for top in range(0, len(self.photo), step):
             rows = Image.fromarray(self.photo[top : top + step])
-            toned = rows.convert("L").point(table).convert("RGB") if self.on == "grey" else rows.point(3 * table)
+            toned = (
+                rows.convert("L").point(self.tones.tolist()).convert("RGB")
+                if self.on == "grey"
+                else rows.point(3 * self.tones.tolist())
+            )
             self._enlarge(np.asarray(toned), box[top * self.zoom : (top + step) * self.zoom])
 
     def draw_photo(self, box: np.ndarray) -> None:

@@ -314,8 +314,7 @@ class _Sketch:
 
     def draw(self, box: np.ndarray) -> None:
         """Draw photo, map and frame into `box`."""
-        self.ground.draw(box)
-        lay(box, self.grid, self.paint)
+        lay(box, self.grid, self.paint, self.ground)
         self.ground.draw_frame(box)
 
     def canvas(self, height: int, width: int, beside: tuple[int, int] | None = None) -> Canvas:

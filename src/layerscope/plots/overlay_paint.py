@@ -16,15 +16,16 @@ from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..core.unit_grid import UnitGrid
 from ..picture.canvas import outline
-from ..picture.codes import ABOVE, BELOW, GAP, INK, TOP, encode
+from ..picture.codes import ABOVE, BELOW, GAP, INK, OWN, TOP, encode
 from ..picture.numbers import reading
 from ..picture.palette import palette
 from ..picture.scale import Scale
 from .contours import draw_contour
-from .ground import DIMMED, MIDDLE, PALE, line_width
+from .ground import DIMMED, MIDDLE, PALE, Ground, line_width
 from .rgb import rgb_colors
 
 BLOCK_PIXELS = 1 << 16
+BARE = OWN  # the code where the photo keeps its colours
 
 # How light red, green and blue are (ITU-R BT.601).
 LIGHTNESS = np.array([0.299, 0.587, 0.114])
@@ -67,25 +68,25 @@ class PhotoGrid:
     def spread(self, values: np.ndarray, smooth: bool) -> Iterator[tuple[slice, np.ndarray]]:
         """The values `[y, x, …]` on the pixels on which units lie, a block of rows at a time.
 
-        Without blending each block is one row of pixels, which stands for all rows of the slice.
+        A block of one row of pixels stands for all rows of the slice, which are alike.
         """
         rows, columns = self.rows[self.rows >= 0], self.columns[self.columns >= 0]
+        ys: np.ndarray = rows
         if smooth:
-            yield from self._blended(values)
-            return
-        across = values[:, columns]
-        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+            height, width = self.place.size
+            across = _linear(values, self.place.column_positions[self.columns >= 0].clip(0, width - 1))
+            ys = self.place.row_positions[self.rows >= 0].clip(0, height - 1)
+            rows = np.floor(ys)
+        else:
+            across = values[:, columns]
+        alike = rows + 0.5 * (ys > rows)  # on one row of units, or between the same two
+        starts = np.flatnonzero(np.diff(alike, prepend=-1))
         for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
-            for top in range(start, stop, self.step):
-                yield slice(top, min(top + self.step, stop)), across[rows[start]][None]
-
-    def _blended(self, values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        height, width = self.place.size
-        ys = self.place.row_positions[self.rows >= 0].clip(0, height - 1)
-        xs = self.place.column_positions[self.columns >= 0].clip(0, width - 1)
-        across = _linear(values, xs, 1)
-        for top in range(0, len(ys), self.step):
-            yield slice(top, min(top + self.step, len(ys))), _linear(across, ys[top : top + self.step], 0)
+            first = int(rows[start])
+            for block in _blocks(start, stop, self.step):
+                shares = (ys[block] - first).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+                one_row = across[first][None]
+                yield block, _between(one_row, across[first + 1][None], shares) if shares.any() else one_row
 
 
 def place_text(place: UnitGrid) -> tuple[str, ...]:
@@ -142,6 +143,7 @@ class Paint:
     def strengths(self) -> np.ndarray:
         """float64 `[256]`: how far each code is from `zero` on the scale, 1 for the farthest, and for every mark."""
         strengths = np.ones(256)
+        strengths[BARE] = 0
         if self.rule is None or self.even:
             return strengths
         low, high = self.rule.codes(self.rule.limits).astype(int)
@@ -174,23 +176,30 @@ class Paint:
         """uint8 `[256, 4]`: the colour of each code, and how much of the photo it covers, of 255."""
         return np.column_stack([self.table, np.round(255 * self.alpha * self.strengths)]).astype(np.uint8)
 
+    def codes(self, grid: PhotoGrid) -> Iterator[tuple[slice, np.ndarray]]:
+        """(rows, uint8 `[rows or 1, width]` of codes) where units lie; `BARE` below the threshold."""
+        assert self.rule is not None
+        values = self.one.values[0, ..., 0]
+        if not self.smooth:  # one code a unit
+            yield from grid.spread(self._bared(self.rule.codes(values), values), False)
+            return
+        for rows, spread in grid.spread(values, True):
+            yield rows, self._bared(self._codes(spread), spread)
+
+    def _bared(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
+        if self.least is not None:
+            codes[~(values >= self.least)] = BARE
+        return codes
+
     def blocks(self, grid: PhotoGrid) -> Iterator[tuple[slice, np.ndarray]]:
         """(rows, uint8 `[rows or 1, width, 4]` of colours and how much of the photo they cover) where units lie."""
-        values = self.one.values[0]
-        if self.rule is None:
-            share = np.uint8(round(255 * self.alpha))
-            for rows, spread in grid.spread(values, self.smooth):
-                hidden = (spread == BACKGROUND).all(-1)
-                yield rows, np.dstack([rgb_colors(spread, *self.ends), np.where(hidden, np.uint8(0), share)])
+        if self.rule is not None:
+            yield from ((rows, self.covers[codes]) for rows, codes in self.codes(grid))
             return
-        packed = self.covers.view(np.uint32)[:, 0]
-        for rows, spread in grid.spread(values[..., 0], self.smooth):
-            # Without blending there is one colour a unit: a whole row of units is painted at once.
-            codes = self._codes(spread) if self.smooth else self.rule.codes(spread)
-            covers = np.take(packed, codes).view(np.uint8).reshape(*codes.shape, 4)
-            if self.least is not None:
-                covers[~(spread >= self.least), 3] = 0
-            yield rows, covers
+        share = np.uint8(round(255 * self.alpha))
+        for rows, spread in grid.spread(self.one.values[0], self.smooth):
+            hidden = (spread == BACKGROUND).all(-1)
+            yield rows, np.dstack([rgb_colors(spread, *self.ends), np.where(hidden, np.uint8(0), share)])
 
     def _codes(self, spread: np.ndarray) -> np.ndarray:
         assert self.rule is not None
@@ -204,30 +213,54 @@ class Paint:
 
 def mix(under: np.ndarray, covers: np.ndarray) -> None:
     """Lay colours with their shares of 255 on the pixels `under`, uint8 `[height, width, 3]`; one row stands for all."""
-    if len(covers) == len(under):
-        mixed, over = Image.fromarray(under), Image.fromarray(covers)
-        mixed.paste(over, mask=over)
-        under[:] = mixed
-        return
-    share, colors = covers[0, :, 3:].repeat(3, -1).astype(np.uint16), covers[0, :, :3]
-    pixels = under.reshape(len(under), -1)
-    # (255 · pixel + 255) >> 8 is the pixel itself: what isn't covered stays exactly.
-    added = (colors * share + np.uint16(127)) // np.uint16(255) * np.uint16(256) + np.uint16(255)
-    mixed_in = pixels * (np.uint16(255) - share).ravel()
-    mixed_in += added.ravel()
-    mixed_in >>= 8
-    pixels[:] = mixed_in
+    mixed = Image.fromarray(under)
+    over = Image.fromarray(np.ascontiguousarray(np.broadcast_to(covers, (*under.shape[:2], 4))))
+    mixed.paste(over, mask=over)
+    under[:] = mixed
 
 
-def lay(box: np.ndarray, grid: PhotoGrid, paint: Paint) -> None:
-    """Paint a map into `box` `[height, width, 3]`, over what is there; where no unit lies it stays."""
+def lay(box: np.ndarray, grid: PhotoGrid, paint: Paint, ground: Ground | None = None) -> None:
+    """Paint a map into `box` `[height, width, 3]`, over its photo, or over what is there; where no unit lies it stays."""
     part = box[grid.seen]
-    for rows, covers in paint.blocks(grid):
-        mix(part[rows], covers)
+    if ground is not None and ground.on == "grey" and paint.rule is not None:
+        _lay_on_grey(box, grid, paint, ground)
+    else:
+        if ground is not None:
+            ground.draw(box)
+        for rows, covers in paint.blocks(grid):
+            mix(part[rows], covers)
     _draw_contours(part, grid, paint)
     if (query := query_position(paint.one)) is not None:
         y, x, height, width = map(round, grid.place.cell_box(*query))
         outline(box, (y, x, height, width), palette(None)[INK], palette(None)[GAP])
+
+
+def _lay_on_grey(box: np.ndarray, grid: PhotoGrid, paint: Paint, ground: Ground) -> None:
+    """Photo and map at once, by a table of what each code makes of each level of grey: half the time of one after the other."""
+    under, covers = ground.tones.astype(np.float32)[:, None], paint.covers[:, None].astype(np.float32)
+    table = np.empty((256, 256, 4), np.uint8)
+    table[..., :3] = under + (covers[..., :3] - under) * (covers[..., 3:] / 255) + 0.5
+    colors = table.view(np.uint32).ravel()
+    for rows, codes in _across(grid, paint):
+        levels = ground.levels(rows)
+        mixed = np.take(colors, codes.astype(np.uint16) << 8 | levels).view(np.uint8)
+        box[rows] = Image.frombuffer("RGBX", levels.shape[::-1], mixed).convert("RGB")
+
+
+def _across(grid: PhotoGrid, paint: Paint) -> Iterator[tuple[slice, np.ndarray]]:
+    """(rows, uint8 `[rows or 1, width]` of codes) of all of the photo, `BARE` where no unit lies, a block of rows at a time."""
+    (height, width), (seen, columns) = grid.size, grid.seen
+    bare = np.full((1, width), BARE, np.uint8)
+    yield from ((rows, bare) for rows in _blocks(0, seen.start, grid.step))
+    for rows, codes in paint.codes(grid):
+        across = np.full((len(codes), width), BARE, np.uint8)
+        across[:, columns] = codes
+        yield slice(seen.start + rows.start, seen.start + rows.stop), across
+    yield from ((rows, bare) for rows in _blocks(seen.stop, height, grid.step))
+
+
+def _blocks(start: int, stop: int, step: int) -> Iterator[slice]:
+    return (slice(top, min(top + step, stop)) for top in range(start, stop, step))
 
 
 def _draw_contours(part: np.ndarray, grid: PhotoGrid, paint: Paint) -> None:
@@ -240,14 +273,17 @@ def _draw_contours(part: np.ndarray, grid: PhotoGrid, paint: Paint) -> None:
         draw_contour(part, values, level, line_width(min(grid.size)))
 
 
-def _linear(values: np.ndarray, positions: np.ndarray, axis: int) -> np.ndarray:
-    """The values at broken positions along one axis, in linear proportion between their neighbours."""
+def _linear(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """The values at broken positions along the second axis, in linear proportion between their neighbours."""
     low = np.floor(positions).astype(int)
-    high = np.minimum(low + 1, values.shape[axis] - 1)
-    shape = [-1 if dimension == axis else 1 for dimension in range(values.ndim)]
-    share = (positions - low).astype(np.float32).reshape(shape)
-    before, after = np.take(values, low, axis), np.take(values, high, axis)
+    high = np.minimum(low + 1, values.shape[1] - 1)
+    shares = (positions - low).astype(np.float32).reshape(-1, *[1] * (values.ndim - 2))
+    before = values[:, low]
+    return np.where(shares == 0, before, _between(before, values[:, high], shares))
+
+
+def _between(before: np.ndarray, after: np.ndarray, shares: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # inf beside −inf
-        between = before * (1 - share)
-        between += np.multiply(after, share, out=after)
-    return np.where(share == 0, before, between) if (share == 0).any() else between
+        between = before * (1 - shares)
+        between += after * shares
+    return between

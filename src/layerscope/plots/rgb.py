@@ -42,13 +42,6 @@ def rgb_colors(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
     return np.where(finite, colors, np.where(background, palette(None)[GAP], palette(None)[NAN]))
 
 
-def colored(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """uint8 `[…, 3]`: the colours of codes. Taken as four bytes per pixel, which is three times as fast as three."""
-    packed = np.zeros((256, 4), np.uint8)
-    packed[:, :3] = table
-    return np.take(packed.view(np.uint32)[:, 0], codes).view(np.uint8).reshape(*codes.shape, 4)[..., :3]
-
-
 def paper(canvas: Canvas, table: np.ndarray, hollow: bool = False) -> np.ndarray:
     """uint8 `[height, width, 3]`: the canvas in colours; `hollow` leaves its body unwritten."""
     codes = canvas.codes
@@ -60,7 +53,8 @@ def paper(canvas: Canvas, table: np.ndarray, hollow: bool = False) -> np.ndarray
     for part in parts:
         step = max(1, BLOCK // codes.shape[1])
         for top in range(0, codes[part].shape[0], step):
-            pixels[part][top : top + step] = colored(table, codes[part][top : top + step])
+            # Codes fit: "clip" spares their check, and the copy that the check needs.
+            pixels[part][top : top + step] = np.take(table, codes[part][top : top + step], axis=0, mode="clip")
     return pixels
 
 

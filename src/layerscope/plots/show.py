@@ -9,6 +9,7 @@ from typing import Any
 
 from ..channels.query import find_channels, needs_values
 from ..checks import keywords
+from ..combinations.reduce import mean
 from ..combinations.registry import combined, combined_maps, row_of, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
@@ -85,7 +86,7 @@ def show(
             maps where the combination is for those) or `"output"`.
         combine: The name of a combination (`"mean"`, `"weights:w.npy"` …), or a function of a feature map. By default none.
         target: For combinations for a class: its index, its label, or a function of the output. By default the top-1 class.
-        overlay: Whether the combined map lies on the photo; where nothing else is given, the mean of the channels.
+        overlay: Whether the map lies on the photo: of several channels, or of several heads of attention, the mean.
         on: Of an overlay, what the map lies on: `"grey"`, the photo without its colours, or `"photo"`, with them.
         alpha: Of an overlay, the greatest opacity, from 0 (the photo alone) to 1 (the strongest values hide it).
         interpolation: Of an overlay, `"nearest"` (each unit one flat area) or `"smooth"` (neighbours blend linearly); by
@@ -126,8 +127,6 @@ def show(
     """
     options = OverlayOptions.among({**locals(), "image": 0, "channels": None})  # these choose what is captured
     check_for_overlay(options, overlay)
-    if overlay and combine is None:
-        combine = "mean"
     if isinstance(model, Scope):
         scope = model
     else:
@@ -159,7 +158,8 @@ def show(
         fm = fm.image(0)
     if condition:
         fm = _select(fm, condition)
-    return draw(combined(fm, combine, target), options, overlay=overlay)
+    fm = combined(fm, combine, target)
+    return draw(one_channel(fm) if overlay else fm, options, overlay=overlay)
 
 
 def check_for_overlay(options: DrawOptions, overlay: bool) -> None:
@@ -170,6 +170,11 @@ def check_for_overlay(options: DrawOptions, overlay: bool) -> None:
         if not overlay and field.name not in common and value != field.default:
             on = by_surface("overlay=True lays it there", "--overlay lays it there")
             raise BadOption(f"{option(field.name, value)} is for a map on the photo: {on}")
+
+
+def one_channel(fm: FeatureMap) -> FeatureMap:
+    """What of a map can lie on a photo: the mean of several channels that are neither colours nor groups."""
+    return fm if fm.role or fm.shape[-1] == 1 else mean(fm)
 
 
 def _capture_one(scope: Scope, image: Any, layer: Any, **capturing: Any) -> FeatureMap:

@@ -119,7 +119,7 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
     tall = max(zoom, round(size * min(ROW, TALL // channels)))
     text = options.letters(columns * zoom)
     letters = small(text)
-    left = letters.width(str(max(one.channels))) + round(8 * text)
+    left = row_numbers_width(one.channels, text)
     ticks = _ticks(window, options.step, zoom, text)
     reaches = [x + (letters.width(label) + 1) // 2 for x, label in ticks]
     width = max(columns * zoom, letters.width(options.axis), *reaches)
@@ -132,7 +132,7 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
         height + round(6 * text) + 2 * letters.height, left + width, beside=(0, height)
     )
     numbers = [one.channels[index] for _, index in order]
-    write_row_numbers(canvas, numbers, tall, top=0, height=height)
+    write_row_numbers(canvas, numbers, tall, top=0, height=height, left=left)
     canvas.body[:height, left : left + columns * zoom] = codes.repeat(tall, 0).repeat(zoom, 1)
     below = height + round(5 * text)
     for x, label in ticks:
@@ -175,9 +175,15 @@ def reach_of(values: np.ndarray) -> tuple[float, float]:
     return float(values.min(where=finite, initial=np.inf)), float(values.max(where=finite, initial=-np.inf))
 
 
-def write_row_numbers(canvas: Canvas, numbers: Sequence[int], pitch: int, *, top: int, height: int) -> None:
-    """The channel number in front of a row, as often as there is room for one; the rows are `height` pixels from `top` on."""
-    high = canvas.letters.height
-    for row in range(0, len(numbers), ceil(high / pitch)):
-        y = min(row * pitch + max(0, (pitch - high) // 2), max(0, height - high))
-        canvas.write(0, top + y, str(numbers[row]))
+def row_numbers_width(numbers: Sequence[int], text: float) -> int:
+    """The pixels in front of rows that their numbers take, with a gap."""
+    return small(text).width(str(max(numbers))) + round(8 * text)
+
+
+def write_row_numbers(canvas: Canvas, numbers: Sequence[int], pitch: int, *, top: int, height: int, left: int) -> None:
+    """A number in front of each row that has room for one, up to a gap before `left`; rows fill `height` pixels from `top`."""
+    letters = canvas.letters
+    for row in range(0, len(numbers), ceil(letters.height / pitch)):
+        y = min(row * pitch + max(0, (pitch - letters.height) // 2), max(0, height - letters.height))
+        text = str(numbers[row])
+        canvas.write(max(0, left - round(8 * canvas.text) - letters.width(text)), top + y, text)

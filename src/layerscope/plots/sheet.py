@@ -58,10 +58,11 @@ def sheet(
 ) -> Picture:
     """All channels of one image as numbered tiles in one picture.
 
-    A tile carries its true channel number, whatever the order. A sequence becomes a `strip`, as does a
-    dense layer of more than 32 channels; a smaller one becomes `bars`. The slices of a volume stand side by side. Above
-    16 megapixels, or above `per_page` tiles, there are several pages: `Picture.pages` counts them and `pages` draws
-    them all.
+    A tile carries its true channel number, whatever the order; where there are too many for letters that can be read,
+    rows and columns are numbered instead, and sorted or chosen tiles have several pages. A sequence becomes a `strip`,
+    as does a dense layer of more than 32 channels; a smaller one becomes `bars`. The slices of a volume stand side by
+    side. Above 16 megapixels, or above `per_page` tiles, there are several pages, too: `Picture.pages` counts them and
+    `pages` draws them all.
 
     >>> import numpy as np
     >>> picture = sheet(np.random.default_rng(0).random((1, 28, 28, 64)))
@@ -81,7 +82,7 @@ def sheet(
             centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         page: Which page, counted from 0.
-        per_page: Tiles per page; by default as many as fit.
+        per_page: Tiles per page; by default as many as fit and can be read.
         zoom: Picture pixels per unit of the map, in either direction.
         statistics: Whether to print mean and share of zeros below each tile.
         text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
@@ -215,15 +216,18 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     shown = order[page.here]
     tiles = Tiles.of(one, shown, rule, raw=raw[0, shown], extent=extent[0, shown])
     own_range = rule.per == "channel" and not rule.single
-    labels = Labels.fitting(tiles, grid, own_range=own_range)
+    labels = Labels.fitting(tiles, grid, own_range)
     title = title_of(one, channels_text(one, len(order), where_text(options.channels)))
     order_text = describe_sort(options.sort)
     page_text = f"{page.text}, tiles {page.here.start + 1} to {page.here.start + len(shown)}" if page.text else ""
     lines = caption(one, rule, _slices(one), order_text, page_text) + _special(whole, one, extent[0], raw[0])
+    if grid.margins:
+        rule_of_numbers = Note("numbers", f"a {channel_word(one)} has the number of its row plus that of its column")
+        lines = (lines[0], rule_of_numbers, *lines[1:])
     if own_range:
         lines = tuple(labels.scale_text() if kind_of(line) == "scale" else line for line in lines)
     lines += tiles.beyond().words(rule, options.clip)
-    notes = cautions(one, rule, extent[0], order, zoom=grid.zoom) + labels.missing_text()
+    notes = cautions(one, rule, extent[0], order, zoom=grid.zoom)
     lines += notes
     if below is not None:
         lines += (Note("statistics", "below each tile: its mean and the share of its values that are exactly 0"),)
@@ -254,7 +258,9 @@ def _fit_grid(one: FeatureMap, order: np.ndarray, options: DrawOptions, below: B
     """The grid, with the number of tiles asked for on a page, which must have room for them."""
     size, per_page = planes(one.values[0]).shape[:2], options.per_page
     count = min(len(order), per_page or len(order))
-    grid = Grid.fitting(size, one.channels, options, count=count, below=below)
+    numbers = np.array(one.channels)[order]
+    in_order = bool((np.diff(numbers) == 1).all())
+    grid = Grid.fitting(size, one.channels, options, count=count, below=below, in_order=in_order)
     if per_page is None:
         return grid
     if per_page > grid.most:

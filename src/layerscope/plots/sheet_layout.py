@@ -16,6 +16,7 @@ from ..picture.codes import CONSTANT, GAP, INK, encode
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.shapes import Cell, Text
+from .sequence import row_numbers_width, write_row_numbers
 from .tiles import Below, Grid, Labels, Tiles
 
 
@@ -28,6 +29,16 @@ class SheetLayout:
     labels: Labels
     below: Below | None
     image: int
+
+    @property
+    def top(self) -> int:
+        """Pixels above all tiles, for the numbers of columns."""
+        return self.grid.letters.height if self.grid.margins else 0
+
+    @property
+    def left(self) -> int:
+        """Pixels left of all tiles, for the numbers of rows."""
+        return row_numbers_width(self.tiles.channels, self.grid.text) if self.grid.margins else 0
 
     @property
     def above(self) -> int:
@@ -43,20 +54,23 @@ class SheetLayout:
     def pitch_y(self) -> int:
         """From one row of tiles to the next."""
         under = len(self.below.lines) * self.grid.letters.height if self.below else 0
-        return self.bottom + under + self.grid.space
+        pitch, line = self.bottom + under + self.grid.space, self.grid.letters.height
+        # A little more makes room for the number of each row.
+        return line if self.grid.margins and pitch < line <= 1.25 * pitch else pitch
 
 
 def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, frame: Frame) -> Picture:
     grid, tiles = layout.grid, layout.tiles
     rows, pitch_y = ceil(len(tiles.channels) / grid.columns), layout.pitch_y
-    size = rows * pitch_y, grid.columns * grid.pitch
+    top, left = layout.top, layout.left
+    size = top + rows * pitch_y, left + grid.columns * grid.pitch
     reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
     bar = rule if rule.single else None
     # A word on every tile without a range needs no legend.
     marks = tiles.marks - {CONSTANT} if layout.labels.inside == tiles.blank else tiles.marks
     frame = replace(frame, bar=bar, marks=marks, reach=reach, text=grid.caption, quantity=quantity(one))
-    canvas = frame.around(*size, beside=(layout.above, (rows - 1) * pitch_y + layout.bottom))
-    body, cells = canvas.body, _cells(canvas, layout)
+    canvas = frame.around(*size, beside=(top + layout.above, top + (rows - 1) * pitch_y + layout.bottom))
+    body, cells = canvas.body[top:, left:], _cells(canvas, layout)
     # A view [row, column, y, x] of the tiles' slots: everything is written straight into the picture.
     spaced = np.lib.stride_tricks.as_strided(
         body,
@@ -65,6 +79,8 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, frame: Frame) -> 
     )
     _draw_tiles(spaced[:, :, layout.above : layout.bottom, : grid.tile_width], layout, rule)
     canvas.labels.extend(layout.labels.draw(spaced, grid))
+    if grid.margins:
+        _write_margins(canvas, layout, rows)
     _write_inside(canvas, cells, layout)
     if layout.below is not None:
         canvas.labels.extend(layout.below.draw(spaced, layout.bottom, grid))
@@ -85,6 +101,19 @@ def _write_inside(canvas: Canvas, cells: tuple[Cell, ...], layout: SheetLayout) 
             canvas.lines.append(line)
 
 
+def _write_margins(canvas: Canvas, layout: SheetLayout, rows: int) -> None:
+    """The first channel of each row in front of it, and above the columns what is to be added."""
+    grid, letters = layout.grid, canvas.letters
+    numbers = layout.tiles.channels[:: grid.columns]
+    write_row_numbers(canvas, numbers, layout.pitch_y, top=layout.top, height=rows * layout.pitch_y, left=layout.left)
+    widest = letters.width(f"+{grid.columns}") + letters.height // 2
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, grid.columns) if step * grid.pitch >= widest)
+    for column in range(0, min(grid.columns, len(layout.tiles.channels)), step):
+        text = f"+{column}"
+        middle = layout.left + column * grid.pitch + grid.tile_width // 2
+        canvas.write(middle - letters.width(text) // 2, 0, text, muted=True)
+
+
 def _draw_tiles(slots: np.ndarray, layout: SheetLayout, rule: Scale) -> None:
     """Write the codes of the tiles into their slots `[row, column, y, x]`."""
     grid, tiles = layout.grid, layout.tiles
@@ -101,8 +130,8 @@ def _draw_tiles(slots: np.ndarray, layout: SheetLayout, rule: Scale) -> None:
 def _cells(canvas: Canvas, layout: SheetLayout) -> tuple[Cell, ...]:
     grid, tiles = layout.grid, layout.tiles
     count = len(tiles.channels)
-    xs = canvas.x + np.arange(count) % grid.columns * grid.pitch
-    ys = canvas.y + np.arange(count) // grid.columns * layout.pitch_y + layout.above
+    xs = canvas.x + layout.left + np.arange(count) % grid.columns * grid.pitch
+    ys = canvas.y + layout.top + np.arange(count) // grid.columns * layout.pitch_y + layout.above
     boxes = zip(
         xs.tolist(),
         ys.tolist(),

@@ -23,7 +23,7 @@ from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
-from .sequence import WIDE, Rows, StripOptions, draw_sequence, reach_of, write_row_numbers
+from .sequence import WIDE, Rows, StripOptions, draw_sequence, reach_of, row_numbers_width, write_row_numbers
 
 __all__ = ["StripOptions", "draw_strip", "strip"]
 
@@ -151,7 +151,8 @@ def _draw_cells(rows: Rows, codes: np.ndarray, names: Sequence[str], options: St
     for block, column in enumerate(codes.T.tolist()):
         name, top = names[block] if names else "", block * layout.block + layout.above
         canvas.write(layout.left, top - layout.above, name)
-        write_row_numbers(canvas, numbers[:: layout.columns], layout.tall, top=top, height=layout.rows * layout.tall)
+        first, height = numbers[:: layout.columns], layout.rows * layout.tall
+        write_row_numbers(canvas, first, layout.tall, top=top, height=height, left=layout.left)
         middle = top + (layout.tall - layout.zoom) // 2
         for cell, code in enumerate(column):
             y, x = middle + cell // layout.columns * layout.tall, layout.left + cell % layout.columns * layout.pitch
@@ -184,7 +185,7 @@ class _CellLayout:
         letters = small(text)
         rows = ceil(count / columns)
         tall = max(pitch, letters.height) if rows <= 16 else pitch
-        left = letters.width(str(max(one.channels))) + round(8 * text)
+        left = row_numbers_width(one.channels, text)
         return cls(columns, rows, zoom, pitch, tall, left, letters.height if names else 0, round(6 * text), text)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, sqrt
 
@@ -19,7 +19,6 @@ from ..picture.numbers import number, short_span
 from ..picture.palette import MARKS
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
-from ..safe_text import counted
 from .options import DrawOptions
 
 PAGE_PIXELS = 16_000_000
@@ -32,6 +31,9 @@ AROUND = 200
 # Tiles of a few channels are made large enough to read, those of hundreds only large enough to see.
 FEW, SMALLEST_OF_FEW, SMALLEST = 256, 72, 28
 COMFORTABLE_WIDTH, LARGEST_TILE, LARGEST = 800, 256, 480
+
+# So many pixels of numbers side by side, in letters as on a screen, can be read where the picture is shown 900 pixels wide.
+NUMBERED = 900
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Grid:
     """How the tiles lie: the map's own size, the zoom, how many columns, how many tiles at most on a page.
 
     `number` is the width of the widest channel number, `text` the size of its letters, `least` the width that what stands
-    below a tile needs, `caption` the size of the letters around the sheet.
+    below a tile needs, `caption` the size of the letters around the sheet. `margins`: rows and columns have numbers in
+    place of the tiles.
     """
 
     height: int
@@ -78,6 +81,7 @@ class Grid:
     text: float = 1
     least: int = 0
     caption: float = 1
+    margins: bool = False
 
     @classmethod
     def fitting(
@@ -88,8 +92,12 @@ class Grid:
         *,
         count: int,
         below: Below | None = None,
+        in_order: bool = False,
     ) -> Grid:
-        """The grid of `count` tiles for maps of a size, large enough to be read."""
+        """The grid of `count` tiles for maps of a size, large enough to be read.
+
+        Where numbers at the tiles would be too small, channels `in_order` are numbered by row and column; others have pages.
+        """
         scale, columns, zoom = options.size, options.columns, options.zoom
         height, width = size
         least = _least(below, scale)
@@ -97,23 +105,38 @@ class Grid:
         # Where a page can't hold them all in their least size, they keep it, and each page is about square.
         held = max(1, int(PAGE_PIXELS // ((max(height, smallest) + 2 * font(SMALL).height) * max(width, smallest))))
         columns = min(columns or even_columns(min(count, held), height / width), count)
+        number = font(SMALL, bold=True).width(str(max(channels)))
+        readable = max(1, NUMBERED // max(number + 4, _least(below, 1)))
+        crowded = options.text is None and columns > readable
+        margins = crowded and in_order and below is None
+        paged = crowded and not margins and options.columns is None and options.per_page is None
+        columns = readable if paged else columns
         largest = int((LARGEST if count == 1 else LARGEST_TILE) * scale)
         larger = min(int(COMFORTABLE_WIDTH * scale) // (columns * width), largest // height)
         larger = larger if count <= held else 1
-        zoom = zoom or max(1, ceil(smallest / max(size)), larger)
-        caption = options.letters(columns * width * zoom)
-        number = font(SMALL, bold=True).width(str(max(channels)))
-        # Numbers that grow with the picture don't push its tiles apart.
-        fitting = SMALL * width * zoom // (number + 5) / SMALL
-        text = max(1.0, min(caption, fitting)) if options.text is None else options.text
-        letters = small(text)
-        number, least = font(letters.size, bold=True).width(str(max(channels))), _least(below, text)
-        lines = len(below.lines) if below else 0
-        wide = max(width * zoom, number, least) + round(5 * text)
-        cell = (height * zoom + (2 + lines) * letters.height + round(4 * text)) * wide
-        around = round(AROUND * (caption - 1)) * wide * columns
-        rows = max(1, (PAGE_PIXELS - around) // (cell * columns))
-        return cls(height, width, zoom, columns, rows * columns, number, text, least, caption)
+        zoom = zoom or max(1, ceil(smallest / max(size)), larger, ceil(number / width) if paged else 1)
+        # Numbers of rows and gaps between tiles make the sheet wider.
+        caption = text = options.letters(columns * width * zoom * 9 // 8 if margins else columns * width * zoom)
+        if crowded and not margins and not paged:
+            # Columns that were asked for: numbers too small to be read rather than far larger than their tiles.
+            text = max(1.0, min(caption, SMALL * width * zoom // (number + 4) / SMALL))
+        number = 0 if margins else font(small(text).size, bold=True).width(str(max(channels)))
+        grid = cls(height, width, zoom, columns, 1, number, text, _least(below, text), caption, margins)
+        return replace(grid, most=columns * grid._most_rows(len(below.lines) if below else 0, count if paged else 0))
+
+    def _most_rows(self, lines: int, paged: int) -> int:
+        """How many rows a page has room for, with so many `lines` below each tile; of so many tiles `paged` to be read."""
+        wide = max(self.pitch, self.tile_width + round(5 * self.text))
+        high = self.tile_height + (self.above + lines) * self.letters.height + round(4 * self.text)
+        around = round(AROUND * (self.caption - 1)) * wide * self.columns
+        rows = max(1, (PAGE_PIXELS - around) // (high * wide * self.columns))
+        square = max(1, self.columns * wide // high)
+        return min(rows, square) if ceil(paged / self.columns) > 2 * square else rows
+
+    @property
+    def above(self) -> int:
+        """The lines of text that a tile may have above it."""
+        return 0 if self.margins else 2
 
     @property
     def letters(self) -> Font:
@@ -130,11 +153,13 @@ class Grid:
     @property
     def space(self) -> int:
         """Bare pixels between two tiles; enough that a range doesn't run into the next number."""
+        if self.margins:
+            return max(2, self.tile_width // 10)
         return max(round(2 * self.text), min(round(8 * self.text), self.tile_width // 16))
 
     @property
     def pitch(self) -> int:
-        return max(self.tile_width + self.space, self.number + round(5 * self.text), self.least)
+        return max(self.tile_width + self.space, self.number + round(4 * self.text), self.least)
 
 
 def _least(below: Below | None, text: float) -> int:
@@ -213,13 +238,12 @@ class Tiles:
 class Labels:
     """What stands above each tile: its number, and its range on the same line or on a second one where there is room.
 
-    `inside` are the words on tiles without a range; `missing` counts the ranges for which there is no room.
+    `inside` are the words on tiles without a range.
     """
 
     numbers: tuple[str, ...]
     words: tuple[str, ...] | None
     lines: int
-    missing: int = 0
     inside: tuple[str, ...] = ()
 
     @classmethod
@@ -228,41 +252,37 @@ class Labels:
         room, letters = grid.tile_width, grid.letters
         high = letters.height <= grid.tile_height
         inside = tuple(word if high and letters.width(word) < room else "" for word in tiles.blank)
+        if grid.margins:
+            return cls((), None, 0, inside)
         # Among hundreds of small tiles a second line of numbers is more noise than help.
         crowded = len(numbers) > FEW and room < letters.width("0.123…4.567")
         if room < letters.width("0…10") or crowded or not (own_range or any(tiles.words)):
-            return cls(numbers, None, 1, len(numbers) if own_range else 0, inside)
+            return cls(numbers, None, 1, inside)
         words, beside = tiles.texts(own_range, 3, inside), room - grid.number - letters.height // 2
         if not own_range:
             # The notes name these tiles too: a line of its own for a few of them would be empty at all others.
-            return cls(numbers, tuple(word if letters.width(word) <= beside else "" for word in words), 1, 0, inside)
+            return cls(numbers, tuple(word if letters.width(word) <= beside else "" for word in words), 1, inside)
         if letters.widest(words) <= beside:
-            return cls(numbers, words, 1, 0, inside)
+            return cls(numbers, words, 1, inside)
         # Two significant digits before none at all; a number is never cut.
         for digits in (3, 2):
             words = tiles.texts(own_range, digits, inside)
             if letters.widest(words) <= room:
-                return cls(numbers, words, 2, 0, inside)
+                return cls(numbers, words, 2, inside)
         left = tuple(word if letters.width(word) <= room else "" for word in words)
         missing = sum(bool(word) and not kept for word, kept in zip(words, left, strict=True))
-        if missing > len(words) // 2:
-            return cls(numbers, None, 1, missing, inside)
-        return cls(numbers, left, 2, missing, inside)
+        return cls(numbers, None, 1, inside) if missing > len(words) // 2 else cls(numbers, left, 2, inside)
 
     def scale_text(self) -> str:
         """That each tile has its own range, and where it is printed."""
-        where = ", printed above it" if any(self.words or ()) else ""
+        room = " where there is room" if self.lines == 2 and "" in (self.words or ()) else ""
+        where = f", printed above it{room}" if any(self.words or ()) else ""
         return Note("scale", f"Each tile has its own range{where}.")
-
-    def missing_text(self) -> tuple[str, ...]:
-        """What to tell of ranges that have no room on their tiles."""
-        if not self.missing:
-            return ()
-        ranges = "their ranges" if self.words is None else counted(self.missing, "range")
-        return (Note("no-room", f"The tiles are too small to print {ranges}."),)
 
     def draw(self, spaced: np.ndarray, grid: Grid) -> list[TileLabels]:
         """Write them into `[row, column, y, x]`, the slots of the tiles with all that is around them."""
+        if not self.lines:
+            return []
         letters = grid.letters
         spare = spaced.shape[0] * grid.columns - len(self.numbers)
         codes = _number_codes(self.numbers, grid.number, spare, letters.size)

@@ -42,6 +42,7 @@ def rows() -> Iterator[Row]:
         yield from _thousands(Path(folder))
         yield from _annotated(Path(folder))
         yield from _clipped(Path(folder))
+        yield from _norms(Path(folder))
         yield from _signed(Path(folder))
     yield from _exported()
     yield from _statistics()
@@ -95,7 +96,7 @@ def _mosaics(channels: int) -> Iterator[Row]:
 
         def ours(array: np.ndarray = array, out: np.ndarray = out, exact: np.ndarray = exact) -> None:
             extent = raw_extent(array)[0]
-            codes.encode(array[0], out, extent, center=None, exact=exact, extent=extent)
+            codes.encode(array[0], out, extent, exact=exact, extent=extent)
 
         times = side_by_side({"ours": ours, "read": lambda array=array: array.sum()}, seconds=1)
         # On small maps the fixed cost of a few numpy calls is all there is, so only the large one has a target.
@@ -140,6 +141,22 @@ def _clipped(folder: Path) -> Iterator[Row]:
             )
             what = f"{name(64)} → PNG file, {case} cut at percentiles, {memory} memory"
             yield Row(what, times["ours"], "the same without a cut", times["plain"], Target("within", 3))
+
+
+def _norms(folder: Path) -> Iterator[Row]:
+    """Equal steps along a logarithm: one more pass over what is drawn."""
+    values = photo_map(64)
+    for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
+        for norm in ("log", "symlog"):
+            times = side_by_side(
+                {
+                    "ours": lambda array=array, norm=norm: ls.sheet(array, norm=norm).save(folder / "ours.png"),
+                    "plain": lambda array=array: ls.sheet(array).save(folder / "ours.png"),
+                },
+                seconds=1,
+            )
+            what = f"{name(64)} → PNG file, {norm}, {memory} memory"
+            yield Row(what, times["ours"], "the same by the linear norm", times["plain"], Target("within", 3))
 
 
 def _signed(folder: Path) -> Iterator[Row]:

@@ -26,6 +26,7 @@ SYNONYMS = {
     **dict.fromkeys(("vmin", "vmax", "limits", "range"), "scale"),
     **dict.fromkeys(("opacity", "transparency"), "alpha"),
     "percentiles": "clip",
+    **dict.fromkeys(("log", "logarithmic", "lognorm"), "norm"),
     "order": "sort",
     "reduce": "combine",
     "class_names": "labels",

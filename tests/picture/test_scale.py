@@ -16,6 +16,7 @@ from layerscope.core.note import kind_of
 from layerscope.picture import codes as encoding
 from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, TOP, encode
 from layerscope.picture.colorbar import bar_ticks
+from layerscope.picture.norms import Curve
 from layerscope.picture.numbers import beyond_text, number, short_span, span_text
 from layerscope.picture.palette import lut, palette
 from layerscope.picture.scale_rules import Beyond
@@ -71,7 +72,7 @@ def test_the_fast_way_and_the_exact_way_agree_in_both_memory_orders(values, orde
     exact = limits[:, 0] == limits[:, 1]
     rows = -(-7 // columns)
     out = np.empty((rows, columns, 5, 6), np.uint8)
-    encode(values[1], out, limits, center=None, exact=exact, extent=limits)
+    encode(values[1], out, limits, exact=exact, extent=limits)
     for channel in range(7):
         expected = ls.Scale(tuple(limits[channel])).codes(values[1, ..., channel])
         got = out[channel // columns, channel % columns].astype(int)
@@ -98,7 +99,7 @@ def test_what_lies_beyond_limits_has_its_mark_to_the_last_bit_on_the_fast_way_to
     if order == "nchw":
         values = np.ascontiguousarray(values.transpose(2, 0, 1)).transpose(1, 2, 0)
     out = np.empty((-(-7 // columns), columns, 5, 6), np.uint8)
-    encode(values, out, limits, center=center, exact=np.zeros(7, bool), extent=raw_extent(values[None])[0])
+    encode(values, out, limits, curve=Curve(center=center), exact=np.zeros(7, bool), extent=raw_extent(values[None])[0])
     for channel, (low, high) in enumerate(limits):
         plane = values[..., channel].astype(np.float64)
         got = out[channel // columns, channel % columns].astype(int)

@@ -65,6 +65,7 @@ VALUES = {
     "scale": (0, 0.5),
     "colors": "magma",
     "clip": (5, 95),
+    "norm": "symlog",
     "page": 1,
     "per_page": 2,
     "zoom": 3,

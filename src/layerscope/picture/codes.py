@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .norms import Curve
+
 TOP = 240
 GAP, NAN, POS_INF, NEG_INF, CONSTANT, BELOW, ABOVE = range(241, 248)
 
@@ -20,6 +22,8 @@ STRENGTHS = (0.13, 0.26, 0.39, 0.52, 0.65, 0.82, 1.0)
 INK_LIGHT, INK_MIDDLE, INK = INKS[1], INKS[4], INKS[6]
 
 BLOCK = 1 << 16
+
+STRAIGHT = Curve()
 
 
 def ends(low: Any, high: Any, center: float | None) -> tuple[Any, Any]:
@@ -35,33 +39,34 @@ def encode(
     out: np.ndarray,
     limits: np.ndarray,
     *,
-    center: float | None,
+    curve: Curve = STRAIGHT,
     exact: np.ndarray,
     extent: np.ndarray,
 ) -> None:
     """Write the codes of `values` `[height, width, channel]` into `out` `[row, column, height, width]`, channel after channel.
 
-    `limits` is `[channel, 2]`. `exact` marks the channels that need every value looked at: with NaN, inf, or no range at all;
-    those whose range float32 can't resolve join them. All others take a multiply and an add, and where values lie outside
-    the limits of some, two comparisons. `extent` is the channels' own minimum and maximum, NaN and inf included
-    (`raw_extent`), `[channel, 2]`.
+    `limits` is `[channel, 2]`, `curve` the norm and the centre of the scale. `exact` marks the channels that need every value
+    looked at: with NaN, inf, or no range at all; those whose range float32 can't resolve join them. All others take a
+    multiply and an add, and where values lie outside the limits of some, two comparisons. `extent` is the channels' own
+    minimum and maximum, NaN and inf included (`raw_extent`), `[channel, 2]`.
 
     The memory order decides the way, as a transpose of float32 would cost more than all the rest: planes one by one where
     they lie together, blocks of rows where the channels do.
     """
     channels = values.shape[-1]
     columns = out.shape[1]
-    low, high = ends(limits[:, 0], limits[:, 1], center)
+    given, curve = curve, curve.over(limits[:, 0], limits[:, 1])
+    low, high = map(curve.forward, ends(limits[:, 0], limits[:, 1], curve.center))
     with np.errstate(all="ignore"):
         step = TOP / (high - low)
         shift = 0.5 - low * step
-    plain = ~exact & (np.abs(shift) < 1 << 14) & (step < 1e30) & (step > 1e-30)
+    plain = ~exact & (np.abs(shift) < 1 << 14) & (step < 1e30) & (step > 1e-30) & curve.resolved(limits)
     if plain.any():
         factor = np.where(plain, step, 0).astype(np.float32)
         offset = np.where(plain, shift, 0).astype(np.float32)
         with np.errstate(all="ignore"):
             beyond = plain & ((extent[:, 0] < limits[:, 0]) | (extent[:, 1] > limits[:, 1]))
-            steps = _Steps(factor, offset, within_float32(limits) if beyond.any() else None)
+            steps = _Steps(factor, offset, within_float32(limits) if beyond.any() else None, curve.where(plain))
             if channels > 1 and abs(values.strides[-1]) <= abs(values.strides[1]):
                 _encode_rows(values, steps, out)
             else:
@@ -72,7 +77,7 @@ def encode(
         out[rows[flat], across[flat]] = CONSTANT
     for channel in np.flatnonzero(~plain & ~flat):
         out[rows[channel], across[channel]] = marked(
-            values[..., channel], float(limits[channel, 0]), float(limits[channel, 1]), center
+            values[..., channel], float(limits[channel, 0]), float(limits[channel, 1]), given
         )
     for spare in range(channels, out.shape[0] * columns):
         out[spare // columns, spare % columns] = GAP
@@ -80,16 +85,20 @@ def encode(
 
 @dataclass(frozen=True, eq=False)
 class _Steps:
-    """A value times `factor` plus `offset`, cut to a whole number, is its code; `bounds` where values lie beyond the limits."""
+    """A value times `factor` plus `offset`, cut to a whole number, is its code; `bounds` where values lie beyond the limits.
+
+    By a norm that isn't linear it is the value's place on the `curve` that is multiplied.
+    """
 
     factor: np.ndarray
     offset: np.ndarray
     bounds: np.ndarray | None
+    curve: Curve
 
 
 def _encode_planes(values: np.ndarray, steps: _Steps, out: np.ndarray) -> None:
     """Where the units of a channel lie together in memory."""
-    bounds = steps.bounds
+    bounds, curve = steps.bounds, steps.curve
     height, width, channels = values.shape
     planes = values.transpose(2, 0, 1)
     most = max(1, BLOCK // max(1, height * width))
@@ -97,7 +106,11 @@ def _encode_planes(values: np.ndarray, steps: _Steps, out: np.ndarray) -> None:
     marks = None if bounds is None else _Marks(space.shape)
     for row, start, stop in _runs(channels, out.shape[1], most):
         scratch = space[: stop - start]
-        np.multiply(planes[start:stop], steps.factor[start:stop, None, None], out=scratch)
+        if curve.norm == "linear":
+            np.multiply(planes[start:stop], steps.factor[start:stop, None, None], out=scratch)
+        else:
+            curve.place(planes[start:stop], curve.within[start:stop, None, None], scratch)
+            scratch *= steps.factor[start:stop, None, None]
         scratch += steps.offset[start:stop, None, None]
         column = start - row * out.shape[1]
         target = out[row, column : column + stop - start]
@@ -112,6 +125,8 @@ def _encode_rows(values: np.ndarray, steps: _Steps, out: np.ndarray) -> None:
     height, width, channels = values.shape
     columns = out.shape[1]
     factors, offsets = np.tile(steps.factor, width), np.tile(steps.offset, width)
+    curve = steps.curve
+    within = np.tile(curve.within, width) if curve.norm != "linear" else factors
     block = min(height, max(1, BLOCK // 2 // max(1, width * channels)))
     # Taken once: fresh memory for every block would cost as much as the arithmetic.
     space, bytes_ = np.empty((block, width * channels), np.float32), np.empty((block, width, channels), np.uint8)
@@ -121,7 +136,11 @@ def _encode_rows(values: np.ndarray, steps: _Steps, out: np.ndarray) -> None:
         count = min(block, height - top)
         scratch, codes = space[:count], bytes_[:count]
         part = values[top : top + count].reshape(count, -1)
-        np.multiply(part, factors, out=scratch)
+        if curve.norm == "linear":
+            np.multiply(part, factors, out=scratch)
+        else:
+            curve.place(part, within, scratch)
+            scratch *= factors
         scratch += offsets
         if marks is None or bounds is None:
             np.copyto(codes.reshape(count, -1), scratch, casting="unsafe")
@@ -178,15 +197,16 @@ def _runs(channels: int, columns: int, most: int) -> Iterator[tuple[int, int, in
             yield row, start, min(stop, start + most)
 
 
-def marked(values: np.ndarray, low: float, high: float, center: float | None) -> np.ndarray:
+def marked(values: np.ndarray, low: float, high: float, curve: Curve = STRAIGHT) -> np.ndarray:
     """Codes with every special value marked, in float64."""
     values = values.astype(np.float64)
     finite = np.isfinite(values)
     if low == high or np.isnan(low):
         codes = np.full(values.shape, CONSTANT, np.uint8)
     else:
-        start, end = ends(low, high, center)
-        inside = np.where(finite, np.clip(values, low, high), low)
+        curve = curve.over(low, high)
+        start, end = map(curve.forward, ends(low, high, curve.center))
+        inside = curve.forward(np.where(finite, np.clip(values, low, high), low))
         # Divided before it is multiplied, and halved, because the range itself may overflow.
         share = (inside / 2 - start / 2) / (end / 2 - start / 2)
         codes = np.floor(share * TOP + 0.5).astype(np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from .codes import ABOVE, BELOW, INK, INK_MIDDLE
 from .font import Font, small
-from .numbers import beyond_text, digits_for, reading
+from .norms import decades
+from .numbers import beyond_text, digits_for, number, reading
 from .scale import Scale
 from .shapes import Bar, Box, Ramp, Text
 
@@ -91,7 +92,7 @@ class ColorBar:
             height -= cap
         low, high = scale.limits
         bar = Bar(x, y, wide, height, low, high)
-        placed = list(placed_ticks(bar, bar_ticks(scale), self.text))
+        placed = list(placed_ticks(bar, scale, self.text))
         ticks = tuple(Box(x + wide, row, 4 * line, min(line, y + height - row), INK) for row, _ in placed)
         ramp = Ramp(x, y, wide, height, ramp_codes(scale, height))
         return DrawnBar(bar, ramp, ticks, tuple(text for _, text in placed), tuple(caps), tuple(texts))
@@ -110,10 +111,8 @@ class ColorBar:
 
 def ramp_codes(scale: Scale, length: int, rising: bool = False) -> np.ndarray:
     """The codes of a bar of so many pixels, from its upper end down; `rising`: from its lower end up."""
-    first, last = scale.limits if rising else scale.limits[::-1]
-    # From the two ends inwards, so that the ends stay right where `high - low` overflows.
-    share = (np.arange(length) + 0.5) / length
-    return scale.codes(first * (1 - share) + last * share)
+    rows = (np.arange(length) + 0.5) / length
+    return scale.codes(scale.at(rows if rising else rows[::-1]))
 
 
 def cap_boxes(box: Box, points: str = "") -> list[Box]:
@@ -137,22 +136,43 @@ def cap_boxes(box: Box, points: str = "") -> list[Box]:
 def bar_ticks(scale: Scale) -> list[tuple[float, str]]:
     """(value, label) for a bar: both limits first, then round numbers between them, with the digits that the range needs."""
     low, high = scale.limits
-    inner = [value for value in round_numbers(low, high) if low < value < high]
+    inner = [value for value in round_values(scale) if low < value < high]
     if scale.center is not None and low < scale.center < high:
         inner.insert(0, scale.center)
     ticks: dict[str, float] = {}
     for value in (high, low, *inner):
-        ticks.setdefault(reading(value, low, high), value)
+        ticks.setdefault(_label(value, scale), value)
     return [(value, text) for text, value in ticks.items()]
 
 
-def placed_ticks(bar: Bar, ticks: Sequence[tuple[float, str]], text: float = 1) -> Iterator[tuple[int, Text]]:
-    """The row of each tick and its label, without those that would touch an earlier one."""
+def round_values(scale: Scale) -> list[float]:
+    """Round numbers along a bar: at equal steps, or at powers of ten."""
+    low, high = scale.limits
+    if scale.norm == "linear" or low == high:
+        return round_numbers(low, high)
+    if scale.norm == "log":
+        return decades(low, high) if high > 10 * low else round_numbers(low, high)
+    within = float(scale.curve.over(low, high).within)
+    # The same for both signs, from the larger one's decades.
+    every = decades(within, max(-low, high), 3)
+    return [value for value in (*(-value for value in every[::-1]), 0.0, *every) if low < value < high]
+
+
+def _label(value: float, scale: Scale) -> str:
+    """A number beside the bar: with the digits that its range needs, or, among powers of ten, that it needs itself."""
+    low, high = scale.limits
+    wide = scale.norm != "linear" and (low <= 0 or high > 10 * low)
+    return number(value) if wide else reading(value, low, high)
+
+
+def placed_ticks(bar: Bar, scale: Scale, text: float = 1) -> Iterator[tuple[int, Text]]:
+    """The row of each tick of a scale and its label, without those that would touch an earlier one."""
     letters = small(text)
     left = bar.x + bar.width + round(BAR_TICK * text)
     taken: list[int] = []
-    for value, label in ticks:
-        share_down = 0.0 if bar.high == bar.low else (bar.high / 2 - value / 2) / (bar.high / 2 - bar.low / 2)
+    ticks = bar_ticks(scale)
+    shares_down = 1 - scale.places([value for value, _ in ticks])
+    for (_, label), share_down in zip(ticks, shares_down.tolist(), strict=True):
         row = bar.y + min(bar.height - 1, max(0, round(share_down * bar.height - 0.5)))
         top = min(max(bar.y, row - letters.height // 2), bar.y + bar.height - letters.height)
         if any(abs(top - other) < letters.height for other in taken):

@@ -203,5 +203,4 @@ class Pixels:
         if self.scale is None:
             raise BadOption("this picture has no scale, so its colours don't stand for values")
         known = np.isfinite(cell.low) and np.isfinite(cell.high)
-        tile = Scale((cell.low, cell.high) if known else (0.0, 0.0), self.scale.colors, self.scale.center)
-        return tile.decode(self.codes(cell))
+        return replace(self.scale, limits=(cell.low, cell.high) if known else (0.0, 0.0)).decode(self.codes(cell))

@@ -21,6 +21,7 @@ from ..arrays.ranges import checked_clip, extent_of, percentiles
 from ..core.note import Note
 from ..errors import BadScale, near
 from .codes import ABOVE, BELOW, CONSTANT, NEG_INF, POS_INF, TOP, ends, marked
+from .norms import Curve, check_limits, check_norm, positive
 from .numbers import number, span_text
 from .palette import as_colors, colors_text, lut, palette
 
@@ -73,6 +74,8 @@ class Scale:
             limits), or in a comparison `"all"`, `"row"`, `"column"`, `"cell"`.
         clip: The two percentiles to which the limits are clipped, if they are: values beyond keep the codes BELOW and
             ABOVE, drawn in the two end colours.
+        norm: `"linear"`; `"log"`, equal steps for equal ratios, with limits above 0; or `"symlog"`, logarithmic on both
+            sides of 0 and linear within a thousandth of the limit that is farther from it.
 
     Raises:
         BadScale: For limits, colours or another argument that isn't allowed.
@@ -83,6 +86,7 @@ class Scale:
     center: float | None = None
     per: str = "fixed"
     clip: tuple[float, float] | None = None
+    norm: str = "linear"
 
     def __post_init__(self) -> None:
         limits = np.array(self.limits, np.float64)  # None becomes NaN, as `from_dict` needs it
@@ -102,6 +106,8 @@ class Scale:
             raise BadScale(f"per={self.per!r}: use {', '.join(map(repr, WORDS))}{near(str(self.per), WORDS)}")
         if self.clip is not None:
             object.__setattr__(self, "clip", checked_clip(self.clip))
+        check_norm(self.norm)
+        check_limits(self.norm, limits, self.center)
         usual = SEQUENTIAL if self.center is None else DIVERGING
         unset = self.colors is None or (isinstance(self.colors, str) and not self.colors)
         object.__setattr__(self, "colors", usual if unset else as_colors(self.colors))
@@ -116,6 +122,7 @@ class Scale:
         colors: Any = None,
         extent: np.ndarray | None = None,
         center: float | None = None,
+        norm: str = "linear",
     ) -> Scale:
         """The scale that fits some values; where they have both signs, its colours diverge from 0. NaN and ±inf don't count.
 
@@ -130,6 +137,7 @@ class Scale:
             colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
             extent: Minimum and maximum of each channel, `[image, channel, 2]`, where they are known already.
             center: The value in the middle of the colours, in place of 0.
+            norm: As in `Scale`. For `"log"` only values above 0 count, and a channel without any has the range (0, 0).
 
         Raises:
             BadScale: For a rule, percentiles or colours that don't exist.
@@ -137,14 +145,18 @@ class Scale:
         if per not in RULES:
             raise BadScale(f"scale={per!r}: use 'channel', 'layer', 'images', (low, high) or a Scale{near(per, RULES)}")
         limits = extent_of(values) if extent is None else extent
+        if norm == "log":
+            limits = positive(values, limits)
         if per != "channel":
-            limits = _union(limits)
+            limits = union(limits, norm)
         if clip is not None:
+            if norm == "log":
+                values = np.where(values > 0, values, np.nan)
             cut = percentiles(values, clip, per == "channel")
             kept = cut[..., 0] < cut[..., 1]
             limits = np.where(kept[..., None], cut, limits)
             clip = checked_clip(clip) if kept.any() else None
-        return cls.within(limits, colors, center, per, clip)
+        return cls.within(limits, colors, center, per, clip, norm)
 
     @classmethod
     def within(
@@ -154,6 +166,7 @@ class Scale:
         center: float | None = None,
         per: str = "fixed",
         clip: tuple[float, float] | None = None,
+        norm: str = "linear",
     ) -> Scale:
         """The scale of these limits: centred on `center`, or on 0 where they have both signs.
 
@@ -166,19 +179,21 @@ class Scale:
             center: The value in the middle of the colours.
             per: As in `Scale`.
             clip: As in `Scale`.
+            norm: As in `Scale`.
 
         Raises:
             BadScale: As `Scale` does.
         """
         limits = np.asarray(limits, np.float64)
-        signed = bool((limits[..., 0] < 0).any() and (limits[..., 1] > 0).any())
-        return cls(limits, "" if colors is None else colors, 0.0 if signed and center is None else center, per, clip)
+        signed = norm != "log" and bool((limits[..., 0] < 0).any() and (limits[..., 1] > 0).any())
+        center = 0.0 if signed and center is None else center
+        return cls(limits, "" if colors is None else colors, center, per, clip, norm)
 
     def to_dict(self) -> dict[str, Any]:
         """The scale as plain numbers, strings and lists, for JSON; `from_dict` makes it again. NaN becomes `None`.
 
         >>> Scale((0.0, 2.0)).to_dict()
-        {'limits': [0.0, 2.0], 'colors': 'viridis', 'center': None, 'per': 'fixed', 'clip': None}
+        {'limits': [0.0, 2.0], 'colors': 'viridis', 'center': None, 'per': 'fixed', 'clip': None, 'norm': 'linear'}
         """
         limits = np.asarray(self.limits)
         values: Any = limits.astype(object)
@@ -186,7 +201,8 @@ class Scale:
         clip = None if self.clip is None else list(self.clip)
         center = None if self.center is None else float(self.center)
         colors = self.colors if isinstance(self.colors, str) else list(self.colors)
-        return {"limits": values.tolist(), "colors": colors, "center": center, "per": self.per, "clip": clip}
+        known = {"limits": values.tolist(), "colors": colors, "center": center, "per": self.per, "clip": clip}
+        return {**known, "norm": self.norm}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Scale:
@@ -215,6 +231,15 @@ class Scale:
         """
         return isinstance(self.limits, tuple)
 
+    @property
+    def curve(self) -> Curve:
+        """Its norm and its centre.
+
+        >>> Scale((-1.0, 3.0), norm="symlog", center=0.0).curve[:2]
+        ('symlog', 0.0)
+        """
+        return Curve(self.norm, self.center)
+
     def range(self, image: int = 0, channel: int = 0) -> tuple[float, float]:
         """The limits of one tile.
 
@@ -242,12 +267,12 @@ class Scale:
             channel: The index of the channel, where there is a range for each tile.
         """
         low, high = self.range(image, channel)
-        return marked(np.asarray(values), low, high, self.center)
+        return marked(np.asarray(values), low, high, self.curve)
 
     def decode(self, codes: Any, image: int = 0, channel: int = 0) -> np.ndarray:
         """The values that codes stand for, float64: the middle of the step, ±inf, NaN for every other mark.
 
-        A value within the limits comes back within half a step, `(upper end − lower end) / 480`.
+        A value within the limits comes back within half a step, by a linear norm `(upper end − lower end) / 480`.
 
         >>> Scale((0.0, 2.0)).decode([0, 60, 242]).tolist()
         [0.0, 0.5, nan]
@@ -258,13 +283,50 @@ class Scale:
             channel: The index of the channel, where there is a range for each tile.
         """
         low, high = self.range(image, channel)
-        start, end = ends(low, high, self.center)
+        curve, (start, end) = self.curve.over(low, high), ends(low, high, self.center)
         codes = np.asarray(codes)
-        values = start + codes * ((end - start) / TOP)
+        first, last = map(curve.forward, (start, end)) if low < high else (low, low)
+        values = curve.inverse(first + codes * ((last - first) / TOP))
+        if self.norm != "linear":
+            # The curve there and back may miss its two ends by a rounding.
+            values = np.where(codes == 0, start, np.where(codes == TOP, end, values))
         values = np.where(codes > TOP, np.nan, values)
         values = np.where(codes == POS_INF, np.inf, values)
         values = np.where(codes == NEG_INF, -np.inf, values)
         return np.where(codes == CONSTANT, low, values)
+
+    def places(self, values: Any) -> np.ndarray:
+        """Where values lie along a bar with one range, float64: 0 at its lower limit, 1 at its upper one.
+
+        >>> Scale((1.0, 100.0), norm="log").places([1.0, 10.0, 100.0]).tolist()
+        [0.0, 0.5, 1.0]
+
+        Args:
+            values: Numbers of any shape, within the limits.
+        """
+        values, (low, high) = np.asarray(values, np.float64), self.limits
+        if low == high:
+            return np.ones(values.shape)
+        curve = self.curve.over(low, high)
+        first, last, places = (curve.forward(each) / 2 for each in (low, high, values))
+        return np.asarray((places - first) / (last - first))
+
+    def at(self, places: Any) -> np.ndarray:
+        """The values at places along a bar with one range, float64; the inverse of `places`.
+
+        >>> Scale((1.0, 100.0), norm="log").at([0.0, 0.5, 1.0]).round(9).tolist()
+        [1.0, 10.0, 100.0]
+
+        Args:
+            places: Numbers of any shape, from 0 (the lower limit) to 1 (the upper one).
+        """
+        places, (low, high) = np.asarray(places, np.float64), self.limits
+        if low == high:
+            return np.full(places.shape, low)
+        curve = self.curve.over(low, high)
+        # From the two ends inwards, so that the ends stay right where `high - low` overflows.
+        values = curve.inverse(curve.forward(low) * (1 - places) + curve.forward(high) * places)
+        return np.asarray(values if self.norm == "linear" else np.clip(values, low, high))
 
     @property
     def end_codes(self) -> tuple[int, int]:
@@ -308,11 +370,22 @@ class Scale:
             if self.per not in NOTES or (self.per == "channel" and self.single)
             else (Note("scale", NOTES[self.per]),)
         )
+        if self.norm != "linear":
+            rule = (*rule, Note("norm", self._norm_text()))
         if self.clip is None:
             return rule
         low, high = self.clip
         where = "" if self.single else " where that leaves a range"
         return (*rule, Note("clip", f"colours end at the percentiles {low:g} and {high:g} of the values{where}"))
+
+    def _norm_text(self) -> str:
+        """A norm in words; symlog's with the values that it shows linearly."""
+        if self.norm == "log":
+            return "logarithmic scale"
+        within = "a thousandth of its largest size"
+        if self.single:
+            within = f"±{number(float(self.curve.over(*self.limits).within))}"
+        return f"symmetric logarithmic scale, linear within {within}"
 
     def describe(self) -> str:
         """The rule in words, as the file of a picture keeps it.
@@ -328,12 +401,13 @@ class Scale:
             rule += "" if self.single else " where that leaves a range"
         if self.center is not None:
             rule += f", centred on {number(self.center)}"
+        if self.norm != "linear":
+            rule += f", {self._norm_text()}"
         return f"{rule} · colours {colors_text(self.colors)}"
 
 
-def _union(limits: np.ndarray) -> np.ndarray:
-    """One range that holds all the ranges; (0, 0) where there is no finite value."""
+def union(limits: np.ndarray, norm: str) -> np.ndarray:
+    """One range that holds all the ranges; (0, 0) where there is no finite value, or by `"log"` none above 0."""
     low, high = limits[..., 0], limits[..., 1]
-    if np.isnan(low).all():
-        return np.zeros(2)
-    return np.array([np.nanmin(low), np.nanmax(high)])
+    kept = low > 0 if norm == "log" else ~np.isnan(low)
+    return np.array([low[kept].min(), high[kept].max()]) if kept.any() else np.zeros(2)

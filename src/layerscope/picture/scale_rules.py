@@ -8,34 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.ranges import extent_of, percentiles
+from ..arrays.ranges import extent_of
 from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
-from ..errors import BadScale, near
+from ..errors import BadScale
 from ..surface import option
 from .codes import within_float32
+from .norms import check_norm, positive, require_positive
 from .numbers import beyond_text, reading
-from .scale import RULES, Scale
+from .scale import Scale, union
 
+# What `scale=` of a picture of one map may be.
 ALLOWED = "use 'channel', 'layer', 'images', (low, high) or a Scale"
 
 
-def make_scale(
-    whole: FeatureMap, one: FeatureMap, scale: Any, *, extent: np.ndarray, colors: Any, clip: Any = None
-) -> Scale:
-    """The scale asked for: a rule's name, limits, or a `Scale`. `extent` is that of all channels of the one image."""
-    if isinstance(scale, str):
-        if scale not in RULES:
-            raise BadScale(f"scale={scale!r}: {ALLOWED}{near(scale, RULES)}")
-        values = one.values
-        if scale == "images" and len(whole.ids) > 1:
-            values, extent = whole.values, extent_of(whole.values)
-        return Scale.fit(values, scale, clip, colors, extent)
-    return given_scale(scale, colors, clip)
-
-
-def given_scale(scale: Any, colors: Any = None, clip: Any = None) -> Scale:
+def given_scale(scale: Any, colors: Any = None, clip: Any = None, norm: str | None = None) -> Scale:
     """The one range that a `Scale` or `(low, high)` stands for."""
     if clip is not None:
         raise BadScale(
@@ -44,18 +32,22 @@ def given_scale(scale: Any, colors: Any = None, clip: Any = None) -> Scale:
     if isinstance(scale, Scale):
         if not scale.single:
             raise BadScale("a Scale with a range for each tile fits only the map it was made for: give one range")
-        return scale if colors is None else replace(scale, colors=colors)
+        others = {"colors": colors, "norm": norm}
+        asked = {name: value for name, value in others.items() if value is not None}
+        return replace(scale, **asked) if asked else scale
     try:
         low, high = map(float, scale)
     except (TypeError, ValueError) as error:
         raise BadScale(f"scale={scale!r}: {ALLOWED}") from error
     if not low < high:
         raise BadScale(f"scale=({low:g}, {high:g}): give two different limits, the lower one first")
-    return Scale.within((low, high), colors)
+    return Scale.within((low, high), colors, norm=norm or "linear")
 
 
 @keywords
-def shared_scale(*maps: Any, clip: Any = None, colors: Any = None, center: float | None = None) -> Scale:
+def shared_scale(
+    *maps: Any, clip: Any = None, colors: Any = None, center: float | None = None, norm: str = "linear"
+) -> Scale:
     """One `Scale` over all the values of several maps, for `scale=` of every picture of them.
 
     >>> import numpy as np
@@ -67,9 +59,10 @@ def shared_scale(*maps: Any, clip: Any = None, colors: Any = None, center: float
         clip: Two percentiles of all the values together, such as `(1, 99)`, in place of minimum and maximum.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
         center: The value in the middle of the colours; values of both signs are centred on 0 without it.
+        norm: `"linear"`, `"log"` or `"symlog"`, as in `Scale`.
 
     Raises:
-        BadScale: Where no value is finite, or where a map's channels are colours or labels.
+        BadScale: Where no value is finite, or by `"log"` none is above 0, or where a map's channels are colours or labels.
     """
     every = [*_flatten(maps)]
     if not every:
@@ -79,14 +72,21 @@ def shared_scale(*maps: Any, clip: Any = None, colors: Any = None, center: float
             raise BadScale(
                 f"{fm.rule or fm.layer.path!r} holds {'colours' if fm.role == 'rgb' else 'labels'}, which have no scale"
             )
-    extents = np.concatenate([extent_of(fm.values).reshape(-1, 2) for fm in every])
-    if np.isnan(extents).all():
+    check_norm(norm)
+    extents = [extent_of(fm.values) for fm in every]
+    if all(np.isnan(extent).all() for extent in extents):
         raise BadScale("no value in these maps is finite, so no scale can be made: give (low, high)")
-    limits = np.array([np.nanmin(extents[:, 0]), np.nanmax(extents[:, 1])])
     if clip is not None:
-        cut = percentiles(np.concatenate([fm.values.ravel() for fm in every]), clip)
-        limits, clip = (cut, clip) if cut[0] < cut[1] else (limits, None)
-    return Scale.within(limits, colors, center, "shared", clip)
+        together = np.concatenate([fm.values.ravel() for fm in every])[None, :, None]
+        fitted = Scale.fit(together, "layer", clip, colors, None, center, norm)
+        limits, clip = fitted.limits, fitted.clip
+    else:
+        if norm == "log":
+            extents = [positive(fm.values, extent) for fm, extent in zip(every, extents, strict=True)]
+        limits = union(np.concatenate([extent.reshape(-1, 2) for extent in extents]), norm)
+    if norm == "log":
+        require_positive(every[0].values, limits)
+    return Scale.within(limits, colors, center, "shared", clip, norm)
 
 
 def _flatten(maps: Any) -> Iterator[FeatureMap]:
@@ -108,6 +108,7 @@ class Beyond:
     above: int = 0
     least: float = np.inf
     most: float = -np.inf
+    size: int = 0
 
     @classmethod
     def of(cls, values: np.ndarray, limits: Any) -> Beyond:
@@ -118,13 +119,14 @@ class Beyond:
         low, high = limits[..., 0], limits[..., 1]
         least, most = values.min(initial=np.inf), values.max(initial=-np.inf)
         if np.isfinite(least) and np.isfinite(most):
-            return cls(int((values < low).sum()), int((values > high).sum()), float(least), float(most))
+            below, above = int((values < low).sum()), int((values > high).sum())
+            return cls(below, above, float(least), float(most), values.size)
         finite = np.isfinite(values)
         if not finite.any():
             return cls()
         below, above = (values < low) & finite, (values > high) & finite
         least, most = values.min(where=finite, initial=np.inf), values.max(where=finite, initial=-np.inf)
-        return cls(int(below.sum()), int(above.sum()), float(least), float(most))
+        return cls(int(below.sum()), int(above.sum()), float(least), float(most), values.size)
 
     def words(self, rule: Scale, asked: Any = None) -> tuple[str, ...]:
         """The notes on them; also where the percentiles `asked` for leave no range."""
@@ -133,6 +135,8 @@ class Beyond:
             for count, upper, farthest in ((self.below, False, self.least), (self.above, True, self.most))
             if count
         ]
+        if self.below and self.least <= 0 and rule.norm == "log":
+            sides[0] += f", {100 * self.below / self.size:.2g}% of all: 0 and below have no logarithm"
         if sides and rule.clip:
             colors = "the end colour" if len(sides) == 1 else "the end colours"
             sides[-1] += f", drawn in {colors}"

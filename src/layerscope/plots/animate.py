@@ -51,6 +51,7 @@ def animate(
     zoom: int | None = None,
     scale: Any = None,
     colors: Any = None,
+    norm: str | None = None,
     loop: bool = True,
     layout: str | None = None,
 ) -> Path:
@@ -77,6 +78,7 @@ def animate(
         zoom: Picture pixels per unit of the map.
         scale: `"channel"` (the default), `"layer"`, `"images"` (the default over images), `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
+        norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
         loop: Whether the animation repeats.
         layout: The axes of an array, such as `"bcthw"`, where it isn't its library's convention.
 
@@ -96,14 +98,16 @@ def animate(
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= FASTEST[suffix]:
         raise BadOption(f"fps={fps!r}: use a number of frames per second above 0, up to {FASTEST[suffix]} for {suffix}")
     if isinstance(frames, Sequence) and not hasattr(frames, "shape"):
-        if any(option is not None for option in (over, channel, zoom, scale, colors, layout)):
+        if any(option is not None for option in (over, channel, zoom, scale, colors, norm, layout)):
             raise BadOption(
-                "over=, channel=, zoom=, scale=, colors= and layout= are for feature maps, not for finished pictures"
+                "over=, channel=, zoom=, scale=, colors=, norm= and layout= are for feature maps, not for finished pictures"
             )
         pictures = _check_pictures(frames)
     else:
         whole = as_map(frames, layout)
-        options = MontageOptions(image=image, channel=channel, zoom=zoom, scale=scale, colors=colors, columns=1)
+        options = MontageOptions(
+            image=image, channel=channel, zoom=zoom, scale=scale, colors=colors, norm=norm, columns=1
+        )
         pictures = draw_frames(whole, options, over)
     return _write(pictures, path, fps=fps, loop=loop)
 
@@ -216,7 +220,7 @@ def _same(one: Scale | None, other: Scale | None) -> bool:
     if one is None or other is None:
         return one is other
     same = np.array_equal(np.asarray(one.limits), np.asarray(other.limits), equal_nan=True)
-    return same and (one.colors, one.center) == (other.colors, other.center)
+    return same and (one.colors, one.center, one.norm) == (other.colors, other.center, other.norm)
 
 
 def _limits(picture: Picture) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import floor, isfinite, log10
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,14 @@ from ..arrays.ranges import extent_of
 from ..channels.query import positions, where_text
 from ..checks import keywords, one_of, whole
 from ..core.feature_map import FeatureMap, as_map
+from ..core.note import Note, kind_of
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, caption, not_finite, title_of
 from ..picture.codes import ABOVE, BELOW, INK_LIGHT, NAN, NEG_INF, POS_INF
-from ..picture.colorbar import round_numbers
+from ..picture.colorbar import round_values
 from ..picture.font import small
+from ..picture.norms import require_positive
 from ..picture.numbers import number
 from ..picture.palette import MARKS
 from ..picture.picture import Picture
@@ -42,6 +44,7 @@ def bars(
     by: str = "value",
     scale: Any = "layer",
     colors: Any = None,
+    norm: str | None = None,
     text: float | None = None,
     title: str | None = None,
     caption: bool = True,
@@ -69,6 +72,7 @@ def bars(
         scale: `"layer"` (the bars fill the picture), `"images"` (as long in every image), `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
+        norm: `"linear"` (the usual one), `"log"`, by which bars begin at a power of ten, or `"symlog"`, as in `Scale`.
         text: Size of letters and bars, 1 (screen) to 4; 3 is for print at 300 dpi.
         title: The title in place of the usual one; `""` for none.
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
@@ -88,6 +92,7 @@ def bars(
         by=by,
         scale=scale,
         colors=colors,
+        norm=norm,
         text=text,
         title=title,
         caption=caption,
@@ -164,7 +169,7 @@ def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
     count = len(ranking.indices)
     shown = of if count == ranking.among else f"{count} of {of}"
     title = title_of(one, shown + where_text(options.channels))
-    lines = (*caption(one, None, ORDERS[options.by]), *_notes(one, ranking.values))
+    lines = (*caption(one, None, ORDERS[options.by]), *_norm_notes(rule), *_notes(one, ranking.values))
     frame = options.framed(Frame(title, lines[0], lines[1:], text=options.size))
     return _draw(ranking, rule, frame)
 
@@ -193,15 +198,31 @@ def _order(values: np.ndarray, by: str) -> np.ndarray:
 
 
 def _scale(fm: FeatureMap, ranking: _Ranking, options: BarOptions) -> Scale:
-    """From 0 to the largest of the bars, or what was asked for; it always holds 0, where the bars begin."""
-    colors = options.colors
+    """From 0 to the largest of the bars, or what was asked for; it always holds 0, where the bars begin.
+
+    A logarithmic one has no 0: its bars begin at the power of ten below the smallest.
+    """
     if options.scale in (None, "layer", "channel"):
-        finite = ranking.shown[np.isfinite(ranking.shown)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        values = ranking.shown.reshape(1, -1, 1)
+        fitted = Scale.fit(values, "layer", norm=options.norm or "linear")
+        if fitted.norm == "log":
+            require_positive(values, fitted.limits)
     else:
-        low, high = options.fit_scale(fm, ranking.one, extent_of(ranking.one.values)).range()
-        colors = colors or (options.scale.colors if isinstance(options.scale, Scale) else None)
-    return Scale.within((min(low, 0.0), max(high, 0.0)), colors)
+        fitted = options.fit_scale(fm, ranking.one, extent_of(ranking.one.values))
+    low, high = fitted.range()
+    colors = options.colors or (options.scale.colors if isinstance(options.scale, Scale) else None)
+    if fitted.norm != "log":
+        low, high = min(low, 0.0), max(high, 0.0)
+    elif fitted.per != "fixed" and low > 0:
+        low = 10.0 ** floor(log10(low))
+    return Scale.within((low, high), colors, norm=fitted.norm)
+
+
+def _norm_notes(rule: Scale) -> tuple[Note, ...]:
+    """Where the bars of a scale that isn't linear begin, and how it goes on."""
+    if rule.norm == "log":
+        return (Note("norm", f"logarithmic scale: bars begin at {number(rule.limits[0])}"),)
+    return tuple(note for note in rule.notes() if kind_of(note) == "norm")
 
 
 def _notes(one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
@@ -222,12 +243,24 @@ def _notes(one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Where numbers lie from left to right, in pixels of the body; `text` times as large as on a screen."""
+    """Where the numbers of a scale lie from left to right, in pixels of the body; `text` times as large as on a screen."""
 
     left: int
-    low: float
-    high: float
+    rule: Scale
     text: float
+
+    @property
+    def low(self) -> float:
+        return self.rule.range()[0]
+
+    @property
+    def high(self) -> float:
+        return self.rule.range()[1]
+
+    @property
+    def start(self) -> float:
+        """Where bars begin."""
+        return max(self.low, 0.0)
 
     @property
     def right(self) -> int:
@@ -238,9 +271,7 @@ class _Axis:
         """The pixel of a value."""
         if self.low == self.high:
             return self.left
-        # Halved, as the range itself may overflow.
-        share = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
-        return self.left + round(share * LENGTH * self.text)
+        return self.left + round(float(self.rule.places(value)) * LENGTH * self.text)
 
 
 def _draw(ranking: _Ranking, rule: Scale, frame: Frame) -> Picture:
@@ -249,7 +280,7 @@ def _draw(ranking: _Ranking, rule: Scale, frame: Frame) -> Picture:
     heads = [ranking.label(rank) for rank in range(count)]
     texts = _texts(ranking.shown)
     low, high = rule.range()
-    axis = _Axis(letters.widest(heads) + round(8 * text), low, high, text)
+    axis = _Axis(letters.widest(heads) + round(8 * text), rule, text)
     codes = [int(rule.codes(ranking.values[[index]])[0]) for index in ranking.indices]
     marks = {code for code in codes if code in MARKS and (low < high or code in (NAN, POS_INF, NEG_INF))}
     beside, first = axis.right + round(GAP * text), letters.height + round(4 * text)
@@ -286,7 +317,7 @@ def _texts(values: np.ndarray) -> list[str]:
 
 def _ends(axis: _Axis, value: float, code: int) -> tuple[int, int]:
     """The first and the last pixel of a bar, one pixel at least; what has no length fills a square at 0."""
-    zero = axis.position(0.0)
+    zero = axis.position(axis.start)
     if np.isnan(value) or (axis.low == axis.high and not isfinite(value)):
         return zero, zero + round(THICK * axis.text)
     if code in (POS_INF, ABOVE):
@@ -303,7 +334,7 @@ def _draw_ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
     if axis.low == axis.high:
         return
     taken = -1
-    for value in sorted({0.0, *round_numbers(axis.low, axis.high)}):
+    for value in sorted({axis.start, *round_values(axis.rule)}):
         x = axis.position(value)
         if not axis.low <= value <= axis.high:
             continue

@@ -324,7 +324,8 @@ class Job:
         shared = {}
         for path in waiting[0] if waiting else ():
             maps = [ready[path] for ready in waiting]
-            scale = shared_scale(*maps, clip=self.options.clip, colors=self.options.colors)
+            options = self.options
+            scale = shared_scale(*maps, clip=options.clip, colors=options.colors, norm=options.norm or "linear")
             shared[path] = replace(self.options, scale=replace(scale, per="images"), clip=None, colors=None)
         return shared
 

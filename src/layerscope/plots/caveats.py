@@ -22,7 +22,9 @@ BLOCKS, COARSE = 4, 16
 
 def cautions(one: FeatureMap, rule: Scale, extent: np.ndarray, shown: np.ndarray, *, zoom: int) -> tuple[str, ...]:
     """The warnings for a sheet of one image. `extent` `[channel, 2]` is the whole layer's, `shown` are the positions drawn."""
-    ranges = faint(one, extent, shown) if rule.per == "channel" else outlier(one, rule, extent)
+    ranges = outlier(one, rule, extent)
+    if rule.per == "channel" and rule.norm == "linear":
+        ranges = faint(one, extent, shown)
     # Nobody takes the weights of a kernel for detail.
     coarse = "" if one.role == "weights" else blocks(one.spatial, zoom)
     return tuple(warning for warning in (ranges, coarse) if warning)
@@ -45,7 +47,8 @@ def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
     """Whether one unit of the layer takes nearly the whole range for itself."""
     low, high = np.nanmin(extent[:, 0], initial=np.inf), np.nanmax(extent[:, 1], initial=-np.inf)
     # Limits from elsewhere (other images, the user) are not this unit's doing.
-    if rule.per not in ("layer", "images") or rule.limits != (low, high) or one.values.size < FEWEST_UNITS:
+    own = rule.per in ("layer", "images") and rule.limits == (low, high) and rule.norm == "linear"
+    if not own or one.values.size < FEWEST_UNITS:
         return ""
     for column, sign, end in ((1, 1, "ends"), (0, -1, "begins")):
         ends = sign * extent[:, column]

@@ -34,6 +34,7 @@ def compare(
     target: Any = None,
     scale: Any = None,
     clip: tuple[float, float] | None = None,
+    norm: str | None = None,
     colors: Any = None,
     photos: bool = False,
     same_size: bool = True,
@@ -71,6 +72,7 @@ def compare(
             cell has its own range, written below it; or `(low, high)`, or a `Scale` such as `shared_scale` gives. By
             default each layer (a row, or of models a column); of one layer, its channels or several maps of it, all.
         clip: Two percentiles, such as `(1, 99)`, to which the ranges are clipped.
+        norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
         photos: Whether the photos stand beside the maps, cut to what the model saw of them.
@@ -93,6 +95,7 @@ def compare(
         channels=channels,
         scale=scale,
         clip=clip,
+        norm=norm,
         colors=colors,
         columns=columns,
         text=text,

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.ranges import extent_of, percentiles
 from ..combinations.registry import combined
 from ..core.feature_map import FeatureMap
 from ..core.placement import Placement
-from ..errors import BadScale, LayerscopeError, near
+from ..errors import BadOption, BadScale, LayerscopeError, near
 from ..picture.codes import ABOVE, BELOW
+from ..picture.norms import require_positive
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond, given_scale
 from ..safe_text import counted
+from ..surface import option
 from .options import DrawOptions
 from .rgb import is_rgb, rgb_limits
 
@@ -126,27 +127,31 @@ def fit_table_scale(table: Table, options: DrawOptions) -> Scale | None:
     """The scale of the table's cells; `None` where all of them are colours."""
     scale = table.usual if options.scale is None else options.scale
     colors, clip = options.colors, options.clip
+    if options.norm not in (None, "linear") and not table.values("all"):
+        raise BadOption(f"{option('norm', options.norm)} needs maps of numbers; these are three components as colours")
     if not isinstance(scale, str):
-        rule = given_scale(scale, colors, clip)
+        rule = given_scale(scale, colors, clip, options.norm)
         return rule if table.values("all") else None
     if scale not in RULES:
         raise BadScale(
             f"scale={scale!r}: a comparison takes {', '.join(map(repr, RULES))}, (low, high) or a Scale{near(scale, RULES)}"
         )
+    norm = options.norm or "linear"
     limits = np.full((len(table.rows), len(table.columns), 2), np.nan)
     groups = table.values(scale)
     cut = False
     for indices in groups.values():
         flat = np.concatenate([table.plane(index).ravel() for index in indices])
-        ends = extent_of(flat[None, :, None])[0, 0]
-        ends = np.zeros(2) if np.isnan(ends[0]) else ends
-        if clip is not None and (inner := percentiles(flat, clip))[0] < inner[1]:
-            ends, cut = inner, True
+        fitted = Scale.fit(flat[None, :, None], "layer", clip, norm=norm)
+        cut |= fitted.clip is not None
         for index in indices:
-            limits[index] = ends
+            limits[index] = fitted.limits
     if not groups:
         return None
-    return Scale.within(ends if scale == "all" else limits, colors, None, scale, clip if cut else None)
+    if norm == "log":
+        require_positive(flat[None, :, None], limits)
+    ends = fitted.limits if scale == "all" else limits
+    return Scale.within(ends, colors, None, scale, clip if cut else None, norm)
 
 
 def all_beyond(table: Table, rule: Scale | None) -> Beyond:
@@ -162,6 +167,7 @@ def _sum_beyond(parts: Sequence[Beyond]) -> Beyond:
         sum(part.above for part in parts),
         min(part.least for part in parts),
         max(part.most for part in parts),
+        sum(part.size for part in parts),
     )
 
 
@@ -175,7 +181,7 @@ def shared_bar(table: Table, rule: Scale, row: Any, column: Any) -> tuple[Scale,
     beyond = _sum_beyond(parts) if parts else Beyond()
     marks = {mark for mark, count in ((BELOW, beyond.below), (ABOVE, beyond.above)) if count}
     reach = (beyond.least, beyond.most) if parts else None
-    return Scale(shared, rule.colors, rule.center, "fixed", rule.clip), marks, reach
+    return Scale(shared, rule.colors, rule.center, "fixed", rule.clip, rule.norm), marks, reach
 
 
 def combine_all(maps: Mapping[Any, FeatureMap], combine: Any) -> dict[Any, FeatureMap | Blank]:

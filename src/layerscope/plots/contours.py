@@ -24,9 +24,8 @@ def contour_levels(contours: Any, rule: Scale) -> tuple[float, ...]:
     if isinstance(contours, int | np.integer) and not isinstance(contours, bool):
         if not 1 <= contours <= MOST_LEVELS:
             raise BadOption(f"contours={contours}: {ALLOWED}")
-        low, high = rule.limits
-        levels = [low + (high - low) * step / (int(contours) + 1) for step in range(1, int(contours) + 1)]
-        return tuple(sorted(set(levels)))  # one where the map is flat
+        evenly = rule.at(np.arange(1, int(contours) + 1) / (int(contours) + 1))
+        return tuple(sorted(set(evenly.tolist())))  # one where the map is flat
     if isinstance(contours, str):
         raise BadOption(f"contours={contours!r}: {ALLOWED}")
     try:

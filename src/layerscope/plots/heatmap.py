@@ -37,6 +37,7 @@ def heatmap(
     scale: Any = "layer",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
+    norm: str | None = None,
     zoom: int | None = None,
     text: float | None = None,
     title: str | None = None,
@@ -62,6 +63,7 @@ def heatmap(
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped; what lies beyond has the end colour.
+        norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
         zoom: Picture pixels per unit of the map.
         text: Size of letters and map, 1 (screen) to 4; 3 is for print at 300 dpi.
         title: The title in place of the usual one; `""` for none.
@@ -76,7 +78,16 @@ def heatmap(
         BadOption: Any other option is invalid.
     """
     options = DrawOptions(
-        image=image, scale=scale, colors=colors, clip=clip, zoom=zoom, text=text, title=title, caption=caption, bar=bar
+        image=image,
+        scale=scale,
+        colors=colors,
+        clip=clip,
+        norm=norm,
+        zoom=zoom,
+        text=text,
+        title=title,
+        caption=caption,
+        bar=bar,
     )
     return draw_heatmap(as_map(fm, layout, grid), options)
 
@@ -85,6 +96,7 @@ def draw_heatmap(whole: FeatureMap, options: DrawOptions) -> Picture:
     """The heat map of one image of a map, whatever its channels are."""
     if whole.role in GROUPED and options.clip is not None:
         raise BadOption("clip needs a map of numbers; this one holds groups, each with its own colour")
+    options.check_numbers(whole)
     if len(whole.spatial) < 2 and (whole.role in GROUPED or is_rgb(whole) or whole.shape[-1] == 1):
         return draw_strip(whole, replace(StripOptions.like(options), page=0))
     if options.zoom is None:

@@ -17,11 +17,10 @@ from ..picture.canvas import Frame
 from ..picture.caption import about, caption, quantity, title_of
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
-from ..picture.scale import Scale
-from ..picture.scale_rules import make_scale
 from ..safe_text import counted
 from ..scope.run import provenance
 from ..scope.scope import Scope
+from ..surface import option
 from .kernel_weights import Weights, draw_colours
 from .montage import index_list
 from .mosaic import Mosaic, Tile
@@ -43,6 +42,7 @@ def kernels(
     zoom: int | None = None,
     scale: Any = None,
     colors: Any = None,
+    norm: str | None = None,
     page: int = 0,
     text: float | None = None,
     title: str | None = None,
@@ -75,6 +75,7 @@ def kernels(
         scale: `"layer"` (one for all filters, the usual one), `"channel"` (each its own), `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
+        norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
         page: Which page, counted from 0.
         text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
             the picture is shown 900 pixels wide.
@@ -93,6 +94,7 @@ def kernels(
         zoom=zoom,
         scale=scale,
         colors=colors,
+        norm=norm,
         page=page,
         text=text,
         title=title,
@@ -111,6 +113,10 @@ def kernels(
         if inputs not in FOLDS:
             words = ", ".join(map(repr, FOLDS))
             raise BadOption(f"inputs={inputs!r}: use {words}, or the numbers of input channels{near(inputs, FOLDS)}")
+        if inputs == "rgb" and options.norm not in (None, "linear"):
+            raise BadOption(
+                f"{option('norm', options.norm)} needs numbers, and filters in colours hold none: use inputs='norm' or 'mean'"
+            )
         if inputs == "rgb":
             return draw_colours(weights, view.filters, scope.preprocess.order, options)
         return _draw_folded(view, inputs)
@@ -148,12 +154,13 @@ def _takes_colours(scope: Scope) -> bool:
 def _fit_scale(fm: FeatureMap, options: DrawOptions, *, from_zero: bool = False) -> Any:
     """The scale: over all filters by default. The words of `"layer"` speak of an image, and there is none."""
     if options.scale in (None, "layer", "images"):
-        fitted = replace(Scale.fit(fm.values, "layer", colors=options.colors), per="fixed")
+        fitted = replace(replace(options, scale="layer").fit_scale(fm, fm, extent_of(fm.values)), per="fixed")
         # Norms are seen against 0, not against the least of them.
+        from_zero = from_zero and fitted.norm != "log"
         return replace(fitted, limits=(0.0, fitted.limits[1])) if from_zero else fitted
     if options.scale == "channel":
         return options.scale
-    return make_scale(fm, fm, options.scale, extent=extent_of(fm.values), colors=options.colors)
+    return options.fit_scale(fm, fm, extent_of(fm.values))
 
 
 def _draw_folded(view: View, fold: str) -> Picture:

@@ -41,6 +41,7 @@ def montage(
     scale: Any = "channel",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
+    norm: str | None = None,
     page: int = 0,
     text: float | None = None,
     title: str | None = None,
@@ -70,6 +71,7 @@ def montage(
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
+        norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
         page: Which page, counted from 0.
         text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
             the picture is shown 900 pixels wide.
@@ -94,6 +96,7 @@ def montage(
         scale=scale,
         colors=colors,
         clip=clip,
+        norm=norm,
         page=page,
         text=text,
         title=title,
@@ -106,6 +109,8 @@ def montage(
 def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:
     """The montage of one image of a map."""
     colored = options.channel is None and is_rgb(whole) and len(whole.spatial) == 3
+    if colored:
+        options.check_numbers(whole)
     # What is said of slices and their numbers is that of one of the channels.
     stack = Stack.of(whole, options, whole.channels[0] if colored else options.channel)
     numbers = stack.choose(options.slices)
@@ -239,7 +244,8 @@ def one_channel(whole: FeatureMap, channel: int | None) -> int:
 def channel_scale(whole: FeatureMap, one: FeatureMap, channel: int, options: DrawOptions, *, usual: str) -> Scale:
     """One scale for all of one channel; by the rule `"channel"` it is the channel's own range."""
     if (usual if options.scale is None else options.scale) == "channel":
-        fitted = Scale.fit(one.select([channel]).values, "layer", options.clip, options.colors)
+        alone = one.select([channel])
+        fitted = replace(options, scale="layer").fit_scale(alone, alone, extent_of(alone.values))
         return replace(fitted, per="channel") if whole.shape[-1] > 1 else fitted
     return options.fit_scale(whole, one, extent_of(one.values), usual)
 

@@ -11,18 +11,20 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..arrays.ranges import checked_clip
+from ..arrays.ranges import checked_clip, extent_of
 from ..channels.sort import check_sort
 from ..checks import flag, one_of, optional_whole, real, whole
 from ..combinations.class_map import is_class_map
 from ..core.feature_map import FeatureMap
-from ..errors import BadOption, near
+from ..errors import BadOption, BadScale, near
 from ..picture.canvas import Frame
 from ..picture.font import readable_text
+from ..picture.norms import check_norm, require_positive
 from ..picture.palette import THEMES, as_colors
-from ..picture.scale import Scale
-from ..picture.scale_rules import make_scale
+from ..picture.scale import RULES, Scale
+from ..picture.scale_rules import ALLOWED, given_scale
 from ..safe_text import counted
+from ..surface import option
 
 Options = TypeVar("Options", bound="DrawOptions")
 
@@ -63,6 +65,7 @@ class DrawOptions:
     scale: Any = None
     colors: Any = None
     clip: tuple[float, float] | None = None
+    norm: str | None = None
     page: int = 0
     per_page: int | None = None
     zoom: int | None = None
@@ -87,6 +90,8 @@ class DrawOptions:
         check_sort(self.sort)
         if self.clip is not None:
             checked_clip(self.clip)
+        if self.norm is not None:
+            check_norm(self.norm)
         if self.colors is not None:
             self._set("colors", as_colors(self.colors))
         for name in ("channels", "scale", "clip"):
@@ -138,9 +143,25 @@ class DrawOptions:
         Evidence speaks for a class or against it, so that a class activation map of one sign has the colours of that side of 0.
         """
         scale = usual if self.scale is None else self.scale
-        fitted = make_scale(fm, one, scale, extent=extent, colors=self.colors, clip=self.clip)
-        one_sided = isinstance(scale, str) and fitted.center is None and self.colors is None and is_class_map(one)
+        if not isinstance(scale, str):
+            return given_scale(scale, self.colors, self.clip, self.norm)
+        if scale not in RULES:
+            raise BadScale(f"scale={scale!r}: {ALLOWED}{near(scale, RULES)}")
+        values = one.values
+        if scale == "images" and len(fm.ids) > 1:
+            values, extent = fm.values, extent_of(fm.values)
+        fitted = Scale.fit(values, scale, self.clip, self.colors, extent, norm=self.norm or "linear")
+        if fitted.norm == "log":
+            require_positive(values, fitted.limits)
+        free = fitted.center is None and self.colors is None and fitted.norm != "log"
+        one_sided = free and is_class_map(one)
         return replace(fitted, center=0.0, colors=None) if one_sided else fitted
+
+    def check_numbers(self, fm: FeatureMap) -> None:
+        """Raises `BadOption` where a norm is asked for and what a map holds are colours or groups."""
+        if self.norm not in (None, "linear") and fm.role in ("rgb", "factors", "labels"):
+            held = "three components as colours" if fm.role == "rgb" else "groups, each with its own colour"
+            raise BadOption(f"{option('norm', self.norm)} needs a map of numbers; this one holds {held}")
 
     def to_dict(self) -> dict[str, Any]:
         """The options that differ from the defaults, in values that JSON has. Raises `BadOption` for functions."""
@@ -223,6 +244,7 @@ def _source(name: str, value: Any) -> str:
         words += [f"center={_source(name, value.center)}"] if value.center is not None else []
         words += [f"per={value.per!r}"] if value.per != "fixed" else []
         words += [f"clip={_source(name, value.clip)}"] if value.clip is not None else []
+        words += [f"norm={value.norm!r}"] if value.norm != "linear" else []
         return f"ls.Scale({', '.join(words)})"
     if isinstance(value, tuple):
         inner = ", ".join(_source(name, element) for element in value)

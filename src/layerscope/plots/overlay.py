@@ -85,6 +85,7 @@ def overlay(
     scale: Any = "layer",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
+    norm: str | None = None,
     interpolation: str | None = None,
     smooth: bool | None = None,
     contours: int | Sequence[float] | None = None,
@@ -120,6 +121,7 @@ def overlay(
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs and for class activation maps.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
+        norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
         interpolation: `"nearest"`, each unit one flat area, or `"smooth"`, neighbouring units blend linearly. By default
             those of class activation maps blend, and the caption says so.
         smooth: `True` for `interpolation="smooth"`, `False` for `"nearest"`.
@@ -144,6 +146,7 @@ def overlay(
         scale=scale,
         colors=colors,
         clip=clip,
+        norm=norm,
         interpolation=interpolation,
         smooth=smooth,
         contours=contours,
@@ -159,6 +162,7 @@ def overlay(
 
 def draw_overlay(whole: FeatureMap, options: OverlayOptions) -> Picture:
     """The overlay of one image of a map, whatever its channels are."""
+    options.check_numbers(whole)
     if is_grouped(whole):
         return _draw_groups(whole, options)
     sketch = _Sketch.of(whole, options)
@@ -191,6 +195,7 @@ def beside(
     scale: Any = "layer",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
+    norm: str | None = None,
     interpolation: str | None = None,
     smooth: bool | None = None,
     contours: int | Sequence[float] | None = None,
@@ -222,6 +227,7 @@ def beside(
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
+        norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
         interpolation: `"nearest"` or `"smooth"`, as in `overlay`.
         smooth: `True` for `interpolation="smooth"`, `False` for `"nearest"`.
         contours: Levels to draw a line at, or how many.
@@ -244,6 +250,7 @@ def beside(
         scale=scale,
         colors=colors,
         clip=clip,
+        norm=norm,
         interpolation=interpolation,
         smooth=smooth,
         contours=contours,
@@ -259,6 +266,7 @@ def beside(
 
 def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     """Photo, map and overlay of one image of a map."""
+    options.check_numbers(whole)
     sketch = _Sketch.of(whole, options)
     height, width = sketch.ground.size
     in_rows = width > 2 * height  # a panorama reads better so

@@ -207,7 +207,7 @@ class Paint:
         limits = np.array([self.rule.limits])
         exact = ~np.isfinite(raw).all(1) | (limits[:, 0] == limits[:, 1])
         out = np.empty((1, 1, *spread.shape), np.uint8)
-        encode(spread[..., None], out, limits, center=self.rule.center, exact=exact, extent=raw)
+        encode(spread[..., None], out, limits, curve=self.rule.curve, exact=exact, extent=raw)
         return out[0, 0]
 
 

@@ -44,6 +44,7 @@ def sheet(
     scale: Any = "channel",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
+    norm: str | None = None,
     page: int = 0,
     per_page: int | None = None,
     zoom: int | None = None,
@@ -81,6 +82,7 @@ def sheet(
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
+        norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
         page: Which page, counted from 0.
         per_page: Tiles per page; by default as many as fit and can be read.
         zoom: Picture pixels per unit of the map, in either direction.
@@ -108,6 +110,7 @@ def sheet(
         scale=scale,
         colors=colors,
         clip=clip,
+        norm=norm,
         page=page,
         per_page=per_page,
         zoom=zoom,
@@ -132,6 +135,7 @@ def pages(
     scale: Any = "channel",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
+    norm: str | None = None,
     per_page: int | None = None,
     zoom: int | None = None,
     statistics: bool = False,
@@ -160,6 +164,7 @@ def pages(
         scale: `"channel"`, `"layer"`, `"images"`, `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
         clip: Two percentiles to which the range is clipped.
+        norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
         per_page: Tiles per page; by default as many as fit.
         zoom: Picture pixels per unit of the map.
         statistics: Whether to print mean and share of zeros below each tile.
@@ -182,6 +187,7 @@ def pages(
         scale=scale,
         colors=colors,
         clip=clip,
+        norm=norm,
         per_page=per_page,
         zoom=zoom,
         statistics=statistics,

@@ -118,13 +118,17 @@ def _draw_tiles(slots: np.ndarray, layout: SheetLayout, rule: Scale) -> None:
     """Write the codes of the tiles into their slots `[row, column, y, x]`."""
     grid, tiles = layout.grid, layout.tiles
     if grid.zoom == 1:
-        encode(tiles.values, slots, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
+        _encode(tiles, slots, rule)
         return
     codes = np.empty((*slots.shape[:2], grid.height, grid.width), np.uint8)
-    encode(tiles.values, codes, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
+    _encode(tiles, codes, rule)
     wide = codes.repeat(grid.zoom, axis=3)
     for line in range(grid.zoom):
         slots[:, :, line :: grid.zoom] = wide
+
+
+def _encode(tiles: Tiles, out: np.ndarray, rule: Scale) -> None:
+    encode(tiles.values, out, tiles.limits, curve=rule.curve, exact=tiles.exact, extent=tiles.raw)
 
 
 def _cells(canvas: Canvas, layout: SheetLayout) -> tuple[Cell, ...]:

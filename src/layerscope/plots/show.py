@@ -52,6 +52,7 @@ def show(
     scale: Any = None,
     colors: Any = None,
     clip: tuple[float, float] | None = None,
+    norm: str | None = None,
     page: int = 0,
     per_page: int | None = None,
     zoom: int | None = None,
@@ -101,6 +102,7 @@ def show(
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
+        norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
         page: Which page, counted from 0.
         per_page: Tiles per page; by default as many as fit.
         zoom: Picture pixels per unit of the map; of an overlay, per pixel of the photo.

@@ -37,6 +37,7 @@ def strip(
     scale: Any = "layer",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
+    norm: str | None = None,
     axis: str = "position",
     step: float = 1,
     flip: bool = False,
@@ -69,6 +70,7 @@ def strip(
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
+        norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
         axis: What the positions lie along, such as `"seconds"`.
         step: How much of `axis` one position is, such as 0.01 for a spectrogram with ten milliseconds per column.
         flip: Whether channel 0 is at the bottom, as spectrograms have their low frequencies.
@@ -92,6 +94,7 @@ def strip(
         scale=scale,
         colors=colors,
         clip=clip,
+        norm=norm,
         axis=axis,
         step=step,
         flip=flip,

@@ -201,6 +201,9 @@ class Tiles:
         for tile in np.flatnonzero(~finite).tolist():
             words[tile], used = _not_finite(values[..., tile])
             marks |= used
+        # A logarithmic scale has no range for these.
+        for tile in np.flatnonzero((limits == 0).all(1) & (extent[:, 0] < extent[:, 1])).tolist():
+            words[tile] = words[tile] or "none above 0"
         numbers = tuple(map(one.channels.__getitem__, shown.tolist()))
         return cls(
             planes(values),

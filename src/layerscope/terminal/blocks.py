@@ -32,8 +32,8 @@ def lines(picture: Picture, columns: int, colors: int = 24) -> list[str]:
     scale = picture.scale
     if scale is not None and scale.single and scale.limits[0] < scale.limits[1]:
         low, high = scale.limits
-        shares = np.linspace(0, 1, BAR)
-        bar = _color_names(picture.palette()[scale.codes(low * (1 - shares) + high * shares)][None], colors)[0]
+        codes = scale.codes(scale.at(np.linspace(0, 1, BAR)))
+        bar = _color_names(picture.palette()[codes][None], colors)[0]
         rows.append(f"{number(low)} {_line(bar, bar)} {number(high)}")
     return rows
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def draw_into(picture: Picture, ax: Axes) -> Figure:
         ax.apply_aspect()
         lines = ax.get_window_extent().height / ax.figure.dpi * POINTS / size
         room = Bar(0, 0, 0, max(1, int(lines * font(SMALL).height * 0.8)), *scale.limits)
-        kept = {label.text for _, label in placed_ticks(room, bar_ticks(scale))}
+        kept = {label.text for _, label in placed_ticks(room, scale)}
         _set_ticks(bar, scale, [tick for tick in bar_ticks(scale) if tick[1] in kept])
     return ax.figure  # type: ignore[return-value] # a subfigure's axes give the subfigure, which draws alike
 
@@ -228,7 +229,7 @@ def _show_tile(axes: Axes, picture: Picture, cell: Cell) -> AxesImage:
         # A blank cell: nothing of it is a value.
         return axes.imshow(picture.palette()[codes], interpolation="none", aspect="auto")
     finite = bool(np.isfinite(cell.low) and np.isfinite(cell.high))
-    own = Scale((cell.low, cell.high) if finite else (0.0, 0.0), scale.colors, scale.center)
+    own = replace(scale, limits=(cell.low, cell.high) if finite else (0.0, 0.0), clip=None)
     norm, colors = _norm(own), _colormap(own)
     values = own.decode(codes)
     # A rounded last step may lie an ulp beyond its own limit.
@@ -243,10 +244,14 @@ def _show_tile(axes: Axes, picture: Picture, cell: Cell) -> AxesImage:
 
 
 def _norm(scale: Scale) -> Normalize:
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 
-    low, high = ends(*scale.range(), scale.center)
-    return Normalize(float(low), float(high))
+    low, high = map(float, ends(*scale.range(), scale.center))
+    if low == high or scale.norm == "linear":
+        return Normalize(low, high)
+    if scale.norm == "log":
+        return LogNorm(low, high)
+    return SymLogNorm(float(scale.curve.over(*scale.range()).within), 1, low, high, base=10)
 
 
 def _colormap(scale: Scale) -> Colormap:

@@ -11,7 +11,7 @@ import numpy as np
 from .codes import ABOVE, BELOW, INK, INK_MIDDLE
 from .font import Font, small
 from .norms import decades
-from .numbers import beyond_text, digits_for, number, reading
+from .numbers import beyond_text, digits_for
 from .scale import Scale
 from .shapes import Bar, Box, Ramp, Text
 
@@ -141,7 +141,7 @@ def bar_ticks(scale: Scale) -> list[tuple[float, str]]:
         inner.insert(0, scale.center)
     ticks: dict[str, float] = {}
     for value in (high, low, *inner):
-        ticks.setdefault(_label(value, scale), value)
+        ticks.setdefault(scale.reading(value), value)
     return [(value, text) for text, value in ticks.items()]
 
 
@@ -156,13 +156,6 @@ def round_values(scale: Scale) -> list[float]:
     # The same for both signs, from the larger one's decades.
     every = decades(within, max(-low, high), 3)
     return [value for value in (*(-value for value in every[::-1]), 0.0, *every) if low < value < high]
-
-
-def _label(value: float, scale: Scale) -> str:
-    """A number beside the bar: with the digits that its range needs, or, among powers of ten, that it needs itself."""
-    low, high = scale.limits
-    wide = scale.norm != "linear" and (low <= 0 or high > 10 * low)
-    return number(value) if wide else reading(value, low, high)
 
 
 def placed_ticks(bar: Bar, scale: Scale, text: float = 1) -> Iterator[tuple[int, Text]]:

@@ -22,7 +22,7 @@ from ..core.note import Note
 from ..errors import BadScale, near
 from .codes import ABOVE, BELOW, CONSTANT, NEG_INF, POS_INF, TOP, ends, marked
 from .norms import Curve, check_limits, check_norm, positive
-from .numbers import number, span_text
+from .numbers import number, reading
 from .palette import as_colors, colors_text, lut, palette
 
 SEQUENTIAL, DIVERGING = "viridis", "vik"
@@ -328,6 +328,19 @@ class Scale:
         values = curve.inverse(curve.forward(low) * (1 - places) + curve.forward(high) * places)
         return np.asarray(values if self.norm == "linear" else np.clip(values, low, high))
 
+    def reading(self, value: float) -> str:
+        """A number as it stands beside the bar: with the digits that its range needs, or those that it needs itself.
+
+        >>> Scale((1e-6, 100.0), norm="log").reading(0.01), Scale((0.9998, 1.0002)).reading(0.99985)
+        ('0.01', '0.99985')
+
+        Args:
+            value: The number.
+        """
+        low, high = self.limits
+        wide = self.norm != "linear" and (low <= 0 or high > 10 * low)
+        return number(value) if wide else reading(value, low, high)
+
     @property
     def end_codes(self) -> tuple[int, int]:
         """The codes whose colours values beyond the limits have: those at the two ends, but none from beyond the centre.
@@ -395,7 +408,7 @@ class Scale:
         """
         rule = f"scale: {WORDS[self.per]}"
         if self.single:
-            rule += f" {span_text(*self.limits)}"
+            rule += f" {'…'.join(map(self.reading, self.limits))}"
         if self.clip:
             rule += f", clipped at the percentiles {self.clip[0]:g} and {self.clip[1]:g}"
             rule += "" if self.single else " where that leaves a range"

@@ -16,7 +16,7 @@ from ..errors import BadScale
 from ..surface import option
 from .codes import within_float32
 from .norms import check_norm, positive, require_positive
-from .numbers import beyond_text, reading
+from .numbers import beyond_text
 from .scale import Scale, union
 
 # What `scale=` of a picture of one map may be.
@@ -155,4 +155,4 @@ def _units_beyond(rule: Scale, count: int, upper: bool, farthest: float) -> str:
     low, high = rule.limits
     limit = high if upper else low
     way = "up" if upper else "down"
-    return text + f"{reading(limit, low, high)} ({way} to {beyond_text(farthest, limit, low, high)})"
+    return text + f"{rule.reading(limit)} ({way} to {beyond_text(farthest, limit, low, high)})"

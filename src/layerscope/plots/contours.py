@@ -9,7 +9,6 @@ import numpy as np
 from ..arrays.ranges import extent_of
 from ..core.note import Note
 from ..errors import BadOption
-from ..picture.numbers import reading
 from ..picture.scale import Scale
 
 MOST_LEVELS = 100
@@ -40,8 +39,8 @@ def contour_levels(contours: Any, rule: Scale) -> tuple[float, ...]:
 def levels_text(levels: tuple[float, ...], values: np.ndarray, rule: Scale) -> tuple[str, ...]:
     """The levels that have a line, and those that the map nowhere crosses, for the caption."""
     low, high = extent_of(values)[0, 0]
-    crossed = [reading(level, *rule.limits) for level in levels if low < level <= high]
-    missed = [reading(level, *rule.limits) for level in levels if not low < level <= high]
+    crossed = [rule.reading(level) for level in levels if low < level <= high]
+    missed = [rule.reading(level) for level in levels if not low < level <= high]
     parts = [Note("contours", f"contours at {', '.join(crossed)}, white on the higher side")] if crossed else []
     parts += [Note("no-contour", f"no contour at {', '.join(missed)}: the map doesn't cross it")] if missed else []
     return tuple(parts)

@@ -18,7 +18,6 @@ from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, caption, quantity, special, title_of
 from ..picture.codes import NAN, NEG_INF, POS_INF
 from ..picture.font import small
-from ..picture.numbers import reading
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale_rules import Beyond
@@ -395,7 +394,7 @@ def _lines(one: FeatureMap, paint: Paint, options: OverlayOptions, photo: tuple[
     lines += levels_text(paint.levels, one.values, rule)
     if paint.least is not None and options.top is not None:
         text = _top_text(options.top, paint.least, one.values)
-        lines += (Note("top", f"{text}, from {reading(paint.least, *rule.limits)} up"),)
+        lines += (Note("top", f"{text}, from {rule.reading(paint.least)} up"),)
     return lines
 
 

@@ -17,7 +17,6 @@ from ..core.note import Note
 from ..core.unit_grid import UnitGrid
 from ..picture.canvas import outline
 from ..picture.codes import ABOVE, BELOW, GAP, INK, OWN, TOP, encode
-from ..picture.numbers import reading
 from ..picture.palette import palette
 from ..picture.scale import Scale
 from .contours import draw_contour
@@ -108,9 +107,9 @@ def opacity_text(paint: Paint) -> str:
     zero, (below, above) = paint.zero, (paint.zero - low, high - paint.zero)
     if low == high:
         return f"The map covers {greatest} of the photo"
-    far = reading(high if above >= below else low, low, high)
+    far = paint.rule.reading(high if above >= below else low)
     far = f"±{far}" if zero == 0 and below == above else far
-    return f"Opacity grows from 0% at {reading(zero, low, high)} to {greatest} at {far}"
+    return f"Opacity grows from 0% at {paint.rule.reading(zero)} to {greatest} at {far}"
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def test_what_has_no_logarithm_is_refused_or_said():
         ls.shared_scale(np.array([[-2.0, -1.0]]), norm="log")
     some = np.array([[0.0, 1.0], [10.0, 100.0]])
     said = ls.heatmap(some, norm="log").alt()
-    assert "25% of all: 0 and below have no logarithm" in said
+    assert "25% of all; 0 and below have no logarithm" in said
     assert "ogarithmic scale" in said
     for norm in ("linear", "symlog"):
         assert "no logarithm" not in ls.heatmap(some, norm=norm).alt()

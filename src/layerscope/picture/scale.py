@@ -389,7 +389,8 @@ class Scale:
             return rule
         low, high = self.clip
         where = "" if self.single else " where that leaves a range"
-        return (*rule, Note("clip", f"colours end at the percentiles {low:g} and {high:g} of the values{where}"))
+        values = "values above 0" if self.norm == "log" else "values"
+        return (*rule, Note("clip", f"colours end at the percentiles {low:g} and {high:g} of the {values}{where}"))
 
     def _norm_text(self) -> str:
         """A norm in words; symlog's with the values that it shows linearly."""

@@ -135,11 +135,14 @@ class Beyond:
             for count, upper, farthest in ((self.below, False, self.least), (self.above, True, self.most))
             if count
         ]
-        if self.below and self.least <= 0 and rule.norm == "log":
-            sides[0] += f", {100 * self.below / self.size:.2g}% of all: 0 and below have no logarithm"
+        without = bool(sides) and rule.norm == "log" and self.below > 0 and self.least <= 0
+        if without:
+            sides[0] += f", {100 * self.below / self.size:.2g}% of all"
         if sides and rule.clip:
             colors = "the end colour" if len(sides) == 1 else "the end colours"
             sides[-1] += f", drawn in {colors}"
+        if without:
+            sides[-1] += "; 0 and below have no logarithm"
         notes = [Note("beyond", " and ".join(sides))] if sides else []
         if asked is not None and rule.clip is None:
             text = f"no range is left between the percentiles {asked[0]:g} and {asked[1]:g}, so nothing is clipped"

@@ -297,7 +297,7 @@ def test_each_channel_in_its_own_range_reads_through_a_bar_of_that_range(tmp_pat
 
 def test_only_what_lies_beyond_is_counted():
     values = np.array([-1.0, 1.0, 2.0, 3.5, np.inf, -np.inf, np.nan])
-    assert Beyond.of(values, (1.0, 2.0)) == Beyond(1, 1, -1.0, 3.5)
+    assert Beyond.of(values, (1.0, 2.0)) == Beyond(1, 1, -1.0, 3.5, 7)
     assert Beyond.of(values[-3:], (1.0, 2.0)) == Beyond()
     beyond = Beyond.of(np.array([[1.0, 5.0], [4.0, 6.0]]), np.array([[0.0, 3.0], [5.0, 6.0]]))
     assert (beyond.below, beyond.above) == (0, 1)

@@ -164,7 +164,7 @@ def placed_ticks(bar: Bar, scale: Scale, text: float = 1) -> Iterator[tuple[int,
     left = bar.x + bar.width + round(BAR_TICK * text)
     taken: list[int] = []
     ticks = bar_ticks(scale)
-    shares_down = 1 - scale.places([value for value, _ in ticks])
+    shares_down = scale.places([value for value, _ in ticks], down=True)
     for (_, label), share_down in zip(ticks, shares_down.tolist(), strict=True):
         row = bar.y + min(bar.height - 1, max(0, round(share_down * bar.height - 0.5)))
         top = min(max(bar.y, row - letters.height // 2), bar.y + bar.height - letters.height)

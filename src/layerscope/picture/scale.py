@@ -295,7 +295,7 @@ class Scale:
         values = np.where(codes == NEG_INF, -np.inf, values)
         return np.where(codes == CONSTANT, low, values)
 
-    def places(self, values: Any) -> np.ndarray:
+    def places(self, values: Any, down: bool = False) -> np.ndarray:
         """Where values lie along a bar with one range, float64: 0 at its lower limit, 1 at its upper one.
 
         >>> Scale((1.0, 100.0), norm="log").places([1.0, 10.0, 100.0]).tolist()
@@ -303,13 +303,14 @@ class Scale:
 
         Args:
             values: Numbers of any shape, within the limits.
+            down: Whether they are counted from the upper limit down: 0 there, 1 at the lower one.
         """
         values, (low, high) = np.asarray(values, np.float64), self.limits
         if low == high:
-            return np.ones(values.shape)
+            return np.zeros(values.shape)
         curve = self.curve.over(low, high)
         first, last, places = (curve.forward(each) / 2 for each in (low, high, values))
-        return np.asarray((places - first) / (last - first))
+        return np.asarray((last - places if down else places - first) / (last - first))
 
     def at(self, places: Any) -> np.ndarray:
         """The values at places along a bar with one range, float64; the inverse of `places`.

@@ -138,7 +138,8 @@ def _least_above_0(values: np.ndarray) -> np.ndarray:
         # 0 where a value is above 0, else inf: without a branch for each value, as `np.where` has it, in a sixth of the time.
         barred = (part > 0).astype(np.float32)
         with np.errstate(divide="ignore"):
-            barred = 1 / barred - 1
+            np.divide(1, barred, out=barred)
+        barred -= 1
         np.minimum(least, down(np.minimum, np.fmax(part, barred)), out=least)
     return least
 

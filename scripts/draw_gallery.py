@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from draw_guide import Made, mirrored, of_channels, of_classes
+from draw_guide import TARGET, Made, mirrored, network, of_channels
 
 import layerscope as ls
 from layerscope.cli import demo
@@ -25,7 +25,7 @@ def main() -> None:
     """Write every picture and the page that shows them."""
     OUT.mkdir(exist_ok=True)
     page = [PAGE]
-    for name, picture in chain(of_layers(), of_numbers(), of_several(), of_channels(), of_classes()):
+    for name, picture in chain.from_iterable(make() for make in MAKERS):
         print(name, picture)
         page.append(f"<h2>{escape(name)}: {picture.width} × {picture.height} pixels</h2>")
         for theme in ("light", "dark"):
@@ -58,7 +58,7 @@ def of_layers() -> Iterator[Made]:
     yield "clipped", ls.heatmap(ls.mean(early), clip=(1, 99))
     yield "contours", ls.overlay(ls.mean(middle), contours=3)
     yield "overlay-mean", ls.overlay(ls.mean(middle), on="photo")
-    yield "beside", ls.beside(ls.class_cam(scope.capture(ls.demo_photo(), demo.LATE)[demo.LATE], "tiger cat"))
+    yield "beside", ls.beside(ls.class_cam(scope.capture(ls.demo_photo(), demo.LATE)[demo.LATE], TARGET))
     yield "kernels", ls.kernels(scope, "_conv_stem")
     yield "kernels-norm", ls.kernels(scope, "_blocks.0._depthwise_conv")
     yield "dense", ls.strip(maps["Reshape"])
@@ -89,6 +89,42 @@ def of_several() -> Iterator[Made]:
     yield "compare-channels", ls.compare(maps["_blocks.10"], channels=[0, 17, 40])
     yield "compare-pca", ls.compare(maps, combine="pca")
 
+
+def of_tokens() -> Iterator[Made]:
+    """A vision transformer without training: its layout is as that of a trained one, and its values mean nothing."""
+    import torch
+    from torch import nn
+
+    class Transformer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 96, 16, 16)
+            self.cls_token = nn.Parameter(torch.randn(1, 1, 96))
+            self.blocks = nn.Sequential(*(nn.TransformerEncoderLayer(96, 3, 192, batch_first=True) for _ in range(3)))
+
+        def forward(self, photos: torch.Tensor) -> torch.Tensor:
+            patches = self.patches(photos).flatten(2).transpose(1, 2)
+            return self.blocks(torch.cat([self.cls_token.expand(len(photos), -1, -1), patches], 1))
+
+    torch.manual_seed(0)
+    scope = ls.open(Transformer(), preprocess="imagenet")
+    maps = scope.capture(ls.demo_photo(), ["blocks.2", "kind:AttentionMap"])
+    tokens, weights = maps["blocks.2"], maps["blocks.2.self_attn.attention_map"]
+    yield "tokens", ls.sheet(tokens, channels=range(32))
+    yield "class-token", ls.strip(tokens.prefix())
+    yield "attention-matrices", ls.sheet(weights)
+    yield "attention", ls.sheet(ls.attention(weights, "cls"))
+    yield "rollout", ls.overlay(ls.attention_rollout(maps))
+
+
+def of_signs() -> Iterator[Made]:
+    """Evidence for and against a class."""
+    maps = network().capture(ls.demo_photo(), "_blocks.10", target=TARGET)
+    yield "signs", ls.overlay(ls.hires_cam(maps["_blocks.10"]))
+    yield "signs-on-photo", ls.overlay(ls.hires_cam(maps["_blocks.10"]), on="photo")
+
+
+MAKERS = (of_layers, of_numbers, of_several, of_channels, of_tokens, of_signs)
 
 if __name__ == "__main__":
     main()

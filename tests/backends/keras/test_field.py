@@ -102,6 +102,41 @@ def test_tokens_gates_and_layers_that_say_nothing():
     assert rows["after"].receptive[0].unknown == "Odd isn't followed"
 
 
+def channels_of(x):
+    red, green, blue = keras.ops.unstack(x, axis=-1)
+    return keras.ops.stack([blue, green, red], axis=-1)
+
+
+def parts_of(x):
+    red, green, blue = keras.ops.split(x, 3, axis=-1)
+    return K.Concatenate()([blue, green, red])
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    {
+        "caffe": keras.applications.vgg16.preprocess_input,
+        "tf": keras.applications.mobilenet_v2.preprocess_input,
+        "torch": lambda x: keras.applications.imagenet_utils.preprocess_input(x, mode="torch"),
+        "layer": K.Lambda(keras.applications.vgg16.preprocess_input),
+        "stack": channels_of,
+        "split": parts_of,
+        "take": lambda x: keras.ops.take(x, [2, 1, 0], axis=-1),
+        "one": lambda x: keras.ops.expand_dims(keras.ops.take(x, 1, axis=-1), -1),
+        "row": lambda x: keras.ops.convert_to_tensor([1.0, 2.0, 3.0]) - x,
+        "grey": keras.ops.image.rgb_to_grayscale,
+        "where": lambda x: keras.ops.where(x > 0, x, 0.0),
+    }.items(),
+    ids=lambda case: case[0],
+)
+def test_units_are_placed_behind_the_preprocessing_in_a_model(prepare):
+    x = K.Input((32, 40, 3))
+    model = keras.Model(x, K.Conv2D(2, 3, 2, "same", name="conv")(prepare[1](x)))
+    (row,) = LayerTable(KerasBackend().layers(model, np.zeros((1, 32, 40, 3), np.float32))).choose("conv")
+    assert describe(row.receptive) == "3×3 /2 @1"
+    assert [line.spacing for line in row.lines] == [2, 2]
+
+
 def test_last_is_not_the_convolution_of_one_pixel():
     model = keras.applications.MobileNetV3Small(weights=None)
     table = LayerTable(KerasBackend().layers(model, np.zeros((1, 224, 224, 3), np.float32)))

@@ -13,7 +13,7 @@ import numpy as np
 from ..common.field import Positions, constant, first_with_fields, image_positions
 from ..common.field_rules import Operation, by_centres, by_name, follow, nary, unary, unknown
 from ..common.run import TensorMap
-from .operation import full_index, is_operation, moved_axes, operation_name, option
+from .operation import full_index, held_by, is_operation, moved_axes, operation_name, option
 from .tree import is_a
 from .watch import silent
 
@@ -91,13 +91,21 @@ class Fields(TensorMap[Positions]):
 
     def _after(self, call: Step, rule: Rule | None) -> Positions | None:
         layer, inputs, shape = call.layer, call.inputs, call.shape
-        known = [positions for tensor in inputs if (positions := self.get(tensor)) is not None]
-        if not known:
+        given = [self.get(tensor) or _fixed(layer, tensor) for tensor in inputs]
+        known = [positions for positions in given if positions is not None]
+        if not any(self.get(tensor) for tensor in inputs):
             return None
         if len(known) < len(inputs):
             return known[0].give_up("comes from an operation outside the layers", shape)
         inside = follow_inside(layer, known, shape) if rule is None else None
         return inside or follow(rule, replace(call, inputs=known), known[0], operation_name(layer))
+
+
+def _fixed(layer: Any, tensor: Any) -> Positions | None:
+    """The positions of a tensor that is the same for every image: one without an axis for images, or that the graph holds."""
+    shape = tuple(int(size) for size in tensor.shape)
+    held = is_operation(layer) and any(part is tensor for part in held_by(layer))
+    return constant(shape) if len(shape) < 2 or held else None
 
 
 def follow_inside(layer: Any, inputs: Sequence[Positions], shape: tuple[int, ...]) -> Positions | None:
@@ -240,6 +248,22 @@ def _get_item(step: Step) -> Operation:
     return Operation("same", [positions])
 
 
+def _take(step: Step) -> Operation:
+    """The positions at some indices of an axis: `ops.take(x, [2, 1, 0], axis=-1)`."""
+    axis, args = step.option("axis", position=3), (*step.arguments[0], *step.arguments[1].values())
+    indices = next((np.asarray(part) for part in args[1:] if not hasattr(part, "_keras_history")), np.empty(()))
+    if axis is None or indices.ndim > 1 or not indices.size:
+        return unknown(step, "a choice of positions that are computed isn't followed")
+    if not indices.ndim:
+        return Operation("pick", [step.source], [axis], picks=[int(indices)])
+    size = step.source.shape[axis]
+    return Operation("take", [step.source], [axis], picks=[int(number) % size for number in indices])
+
+
+def _colours(step: Step) -> Sequence[int]:
+    return [-3] if getattr(step.layer, "data_format", None) == "channels_first" else [-1]
+
+
 def _patches(step: Step) -> Operation:
     """Windows whose pixels are moved into the channels."""
     layer = step.layer
@@ -335,6 +359,7 @@ OPERATIONS: dict[str, Rule] = by_name(
     (unary("same"), "HardTanh LogSigmoid Celu Mish Exp Expm1 Log Log1p Sqrt Rsqrt Square Abs Absolute Negative"),
     (unary("same"), "Clip Cast Identity Round Floor Sign"),
     (nary("elementwise"), "Add Subtract Multiply Divide TrueDivide Maximum Minimum Power"),
+    (nary("elementwise"), "Where Greater GreaterEqual Less LessEqual Equal NotEqual LogicalAnd LogicalOr BiasAdd"),
     (unary("reduce", axis_of), "Mean Max Min Sum Amax Amin Var Std Prod Logsumexp"),
     (_reshape, "Reshape Squeeze ExpandDims"),
     (_transpose, "Transpose"),
@@ -343,7 +368,12 @@ OPERATIONS: dict[str, Rule] = by_name(
     (_resize, "Resize"),
     (nary("concatenate", axis_of), "Concatenate"),
     (_pad_all, "Pad"),
-    (unary("flip", axis_of), "Flip"),
+    (nary("stack", lambda step: axis_of(step) or 0), "Stack"),
+    (unary("pick", lambda step: step.option("axis", position=2) or 0), "Unstack"),
+    (unary("split", lambda step: step.option("axis", position=2) or 0), "Split"),
+    (_take, "Take Gather"),
+    (unary("reduce", _colours), "RGBToGrayscale RgbToGrayscale"),
+    (unary("flip", axis_of), "Flip Reverse"),
     (_patches, "ExtractPatches"),
     (_get_item, "GetItem"),
 )

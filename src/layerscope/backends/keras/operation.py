@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,15 @@ def operation_name(layer: Any) -> str:
     words = str(layer.symbol).rpartition(".")[2].removeprefix("reduce_").split("_")
     name = "".join(word.capitalize() for word in words)
     return KERAS_NAMES.get(name, name)
+
+
+def held_by(layer: Any) -> Iterator[Any]:
+    """What the calls of an operation in a graph are given, and hold: the numbers that `preprocess_input` subtracts."""
+    for node in layer._inbound_nodes:
+        kept = getattr(node, "arguments", None)
+        args, kwargs = (kept.args, kept.kwargs) if kept else (node.call_args, node.call_kwargs)
+        for part in (*args, *kwargs.values()):
+            yield from part if isinstance(part, list | tuple) else (part,)
 
 
 def option(layer: Any, arguments: Any, *names: str, position: int = 1) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from layerscope.arrays.ranges import raw_extent
 from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, TOP, encode
 from layerscope.picture.colorbar import bar_ticks
 from layerscope.picture.norms import NORMS, Curve, decades
+from layerscope.plots.overlay_paint import Paint
+from layerscope.testing import TinyBackend, tiny_model
 
 
 def spread(norm, exponent, magnitudes, seed=0):
@@ -252,6 +255,25 @@ def test_colours_and_groups_have_no_norm():
         ls.heatmap(ls.clusters(noise(1, 6, 6, 8), 2), norm="log")
     with raises(ls.BadOption, "norm"):
         ls.compare({"a": fm}, combine=None, norm="symlog")
+
+
+def test_on_a_photo_opacity_follows_the_norm_and_what_has_no_logarithm_is_bare():
+    photo = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    fm = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit").capture(photo, "conv1")["conv1"]
+    values = np.full((1, *fm.spatial, 1), 1e-4, np.float32)
+    values[0, 0, 0], values[0, -1, -1], values[0, 0, -1] = 1.0, 0.01, 0.0
+    fm = replace(ls.mean(fm), values=values)
+    colors = {norm: ls.Scale((1e-4, 1.0), norm=norm) for norm in ("linear", "log")}
+    covers = {
+        norm: Paint(fm, rule, 1.0, False).covers[rule.codes(values[0, ..., 0]), 3] for norm, rule in colors.items()
+    }
+    assert covers["log"][0, 0] == covers["linear"][0, 0] == 255
+    assert covers["log"][-1, -1] == pytest.approx(255 / 2, abs=2)
+    assert covers["linear"][-1, -1] < 5
+    assert covers["log"][0, -1] == covers["log"][1, 1] == 0
+    picture = ls.overlay(fm, norm="log")
+    assert "below the limits" not in [text.text for text in picture.texts]
+    assert "no logarithm" in picture.alt()
 
 
 def test_bars_of_a_logarithm_begin_at_a_power_of_ten():

@@ -16,7 +16,7 @@ from ..core.note import Note
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, caption, quantity, special, title_of
-from ..picture.codes import NAN, NEG_INF, POS_INF
+from ..picture.codes import BELOW, NAN, NEG_INF, POS_INF
 from ..picture.font import small
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
@@ -334,6 +334,8 @@ class _Sketch:
             return self.options.framed(frame).around(height, width)
         # Only the units that lie on the photo have a colour there: those on the padding of a letterbox don't.
         marks = marks_of(rule.codes(values[0, ..., 0][self.grid.units()]))
+        if beside is None and rule.norm == "log" and rule.clip is None:
+            marks.discard(BELOW)  # bare
         if self.paint.smooth and {POS_INF, NEG_INF} <= marks:
             marks.add(NAN)  # between the two
         low, high = extent_of(values)[0, 0].tolist()

@@ -151,6 +151,8 @@ class Paint:
         strengths[: TOP + 1] = (np.abs(np.arange(TOP + 1) - zero) / reach).clip(0, 1)
         if self.rule.clip is not None:
             strengths[[BELOW, ABOVE]] = strengths[[*self.rule.end_codes]]
+        if self.rule.norm == "log":
+            strengths[BELOW] = 0  # there is less still than at the lower limit
         return strengths
 
     @property

@@ -46,9 +46,9 @@ def test_a_cluster_has_its_colour_and_its_share_of_this_image():
     assert color_at(picture, cell, 1, 0, 3) == rgb(SAFE[1])
     assert color_at(picture, cell, 1, 1, 3) == NAN
     assert [(entry.channel, entry.note.split(" · ")[1].strip()) for entry in legend] == [
-        (0, "77.8%"),
-        (1, "11.1%"),
-        (2, "0.0%"),
+        (0, "78% of places"),
+        (1, "11% of places"),
+        (2, "0% of places"),
     ]
     for entry, color in zip(legend, SAFE, strict=False):
         assert color_at(picture, entry, 0, 0, 1) == rgb(color)
@@ -66,7 +66,7 @@ def test_a_factor_is_as_bright_as_it_is_strong_and_its_tile_shows_it_alone():
     assert color_at(picture, cell, 1, 1, 2) == (0, 0, 0)
     assert color_at(picture, first, 0, 1, 2) == scaled(SAFE[0], 0.25), "shown alone, also where another is stronger"
     assert color_at(picture, second, 1, 0, 2) == scaled(SAFE[1], 0.25)
-    assert first.note == "0 50.0% · ch 0, 9"
+    assert first.note == "factor 0 · 50% of energy · channels 0, 9"
     assert "0…4" in picture.alt()
     own = ls.heatmap(factors(values), scale="channel")
     assert color_at(own, own.cells[0], 0, 1, 2) == rgb(SAFE[1])
@@ -99,7 +99,7 @@ def test_a_number_has_its_colour_whichever_others_there_are():
 def test_selected_factors_keep_number_colour_and_share():
     fm = factors(np.ones((2, 2, 2))).select([1])
     picture = ls.heatmap(fm)
-    assert picture.cells[1].channel == 1 and picture.cells[1].note == "1 25.0% · ch 1, 9"
+    assert picture.cells[1].channel == 1 and picture.cells[1].note == "factor 1 · 25% of energy · channels 1, 9"
     assert color_at(picture, picture.cells[0], 0, 0, 2) == rgb(SAFE[1])
 
 

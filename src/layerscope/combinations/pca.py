@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -147,7 +147,8 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
         planes[~mask & ~broken] = BACKGROUND
     linear = Linear.of(basis.components.T, fm.channels, bias=-shift)
     notes = _notes(fm, basis, projected, mask)
-    return fm.combined(planes, "PCA", notes, role="rgb", linear=linear, over=counted(channels, "channel"))
+    combined = fm.combined(planes, "PCA", notes, role="rgb", linear=linear, over=counted(channels, "channel"))
+    return replace(combined, provenance={**combined.provenance, "variance": basis.variance.tolist()})
 
 
 def _notes(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from ..errors import BadOption
 from ..memory import amount, available_text, is_little, limit
 from ..safe_text import legible
 from .codes import GAP, INK, INK_MIDDLE, OWN
-from .colorbar import BAR_GAP, ColorBar, DrawnBar
+from .colorbar import BAR_GAP, ColorBar, ColorKey, DrawnBar
 from .drawing import Drawing, TileLabels
 from .font import Font, font, small
 from .heading import MARGIN, Heading, Notes
@@ -31,7 +31,8 @@ class Frame:
 
     `reach` is how far the values themselves go, printed at the ends of the bar that they exceed, `quantity` what the bar
     measures ("activation"). Letters, gaps and the bar are `text` times as large as on a screen, drawn at that size.
-    `heading` stands in place of the title; without `caption` it is all that is written, without `colorbar` no bar is drawn.
+    `key` are colours with names, in place of a bar. `heading` stands in place of the title; without `caption` it is all that
+    is written, without `colorbar` no bar and no key is drawn.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Frame:
     reach: tuple[float, float] | None = None
     text: float = 1
     quantity: str = ""
+    key: tuple[tuple[tuple[int, int, int], str], ...] = ()
     heading: str | None = None
     caption: bool = True
     colorbar: bool = True
@@ -63,10 +65,11 @@ class Frame:
         """
         text = self.text
         bar = ColorBar(self.bar, self.marks, self.reach, text, self.quantity) if self.bar and self.colorbar else None
+        key = ColorKey(self.key, text) if self.key and self.colorbar else None
         title = self.title if self.heading or (self.heading is None and self.caption) else ""
         subject, marks, under = (self.subject, self.marks, self.notes) if self.caption else ("", (), ())
         margin = round(MARGIN * text) if title or self.caption or self.colorbar else 0
-        whole_width = width + (bar.width if bar else 0)
+        whole_width = width + (bar.width if bar else key.width if key else 0)
         if title or self.caption:
             whole_width = max(whole_width, round(NARROWEST * text))
         heading = Heading(title, subject, width=whole_width, text=text)
@@ -74,7 +77,9 @@ class Frame:
         if bar:
             top += max(0, bar.above - first)
             last = max(last, first + bar.least)
-        bottom = top + max(height, last if bar else 0)
+        if key:
+            last = max(last, first + key.height)
+        bottom = top + max(height, last if bar or key else 0)
         notes = Notes(under, marks, width=whole_width, top=bottom, text=text)
         codes = _paper(bottom + notes.height + margin, whole_width + 2 * margin)
         _draw_texts(codes, (*heading.texts(), *notes.texts()))
@@ -84,7 +89,10 @@ class Frame:
         colorbar = bar.draw(margin + width + round(BAR_GAP * text), top + first, last - first) if bar else None
         if colorbar:
             _draw_bar(codes, colorbar)
-        return Canvas(codes, margin, top, width, height, self, heading, notes, colorbar)
+        canvas = Canvas(codes, margin, top, width, height, self, heading, notes, colorbar)
+        if key:
+            canvas._draw_key(key, margin + width + round(BAR_GAP * text), top + first)
+        return canvas
 
 
 @dataclass(frozen=True)
@@ -138,11 +146,9 @@ class Canvas:
         _fill(self.codes, box)
         self.boxes.append(box)
 
-    def paint(self, pixels: np.ndarray, box: Box) -> None:
-        """A box (of the whole picture) in a colour of its own, painted into the RGB `pixels` of the picture."""
-        x, y, width, height, color = box
-        pixels[y : y + height, x : x + width] = color
-        self.own(x, y, width, height)
+    def paint(self, box: Box) -> None:
+        """A box (of the whole picture) in a colour of its own, which `picture` paints into its RGB pixels."""
+        self.own(*box[:4])
         self.boxes.append(box)
 
     def draw_ramp(self, x: int, y: int, codes: np.ndarray, height: int) -> None:
@@ -158,6 +164,14 @@ class Canvas:
         self.ramps.append(colorbar.ramp)
         self.boxes.extend((*colorbar.ticks, *colorbar.caps))
         self.lines.extend((*colorbar.labels, *colorbar.beyond))
+
+    def _draw_key(self, key: ColorKey, x: int, y: int) -> None:
+        """The key at `x`, `y` of the whole picture; `picture` paints its boxes, in colours of their own."""
+        for line in key.texts(x, y):
+            draw_text(self.codes, line)
+            self.lines.append(line)
+        for box in key.boxes(x, y):
+            self.paint(box)
 
     def own(self, x: int, y: int, width: int, height: int) -> None:
         """Mark a box (of the whole picture) that is painted in colours of its own, which no theme changes."""
@@ -185,6 +199,10 @@ class Canvas:
         **more: Any,
     ) -> Picture:
         """The finished picture; RGB `pixels` in place of the codes, which are its frame then. `more`: fields of `Picture`."""
+        if pixels is not None:
+            for x, y, width, height, color in self.boxes:
+                if not isinstance(color, int):
+                    pixels[y : y + height, x : x + width] = color
         return Picture(
             self.codes if pixels is None else pixels,
             tuple(cells),

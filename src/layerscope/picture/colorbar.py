@@ -109,6 +109,45 @@ class ColorBar:
         )
 
 
+@dataclass(frozen=True)
+class ColorKey:
+    """What stands in the place of a bar where a colour is a name: `entries` of (red, green and blue, what it means)."""
+
+    entries: tuple[tuple[tuple[int, int, int], str], ...]
+    text: float = 1
+
+    @property
+    def letters(self) -> Font:
+        return small(self.text)
+
+    @property
+    def step(self) -> int:
+        """From one entry to the next."""
+        return self.letters.height + round(6 * self.text)
+
+    @property
+    def width(self) -> int:
+        """The pixels that it takes beside a map, with its gap."""
+        return round((BAR_GAP + BAR_WIDTH + BAR_TICK) * self.text) + self.letters.widest(
+            [name for _, name in self.entries]
+        )
+
+    @property
+    def height(self) -> int:
+        return len(self.entries) * self.step
+
+    def boxes(self, x: int, y: int) -> Iterator[Box]:
+        """A box for each entry, from `x`, `y` down."""
+        for row, (color, _) in enumerate(self.entries):
+            yield Box(x, y + row * self.step, round(BAR_WIDTH * self.text), self.letters.height, color)
+
+    def texts(self, x: int, y: int) -> Iterator[Text]:
+        """The names beside the boxes."""
+        left = x + round((BAR_WIDTH + BAR_TICK) * self.text)
+        for row, (_, name) in enumerate(self.entries):
+            yield Text(left, y + row * self.step, name, self.letters.size)
+
+
 def ramp_codes(scale: Scale, length: int, rising: bool = False) -> np.ndarray:
     """The codes of a bar of so many pixels, from its upper end down; `rising`: from its lower end up."""
     rows = (np.arange(length) + 0.5) / length

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
+from ..channels.statistics import percent
 from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
 from ..errors import BadScale
@@ -105,8 +106,9 @@ def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: Col
     strength = np.stack([winner == group for group in numbers]) if numbers else np.zeros((0, *labels.shape))
     shares = [float(mask.sum()) / max(1, labels.size) for mask in strength]
     winner = np.where(sound, np.searchsorted(numbers, winner), -1) if numbers else winner
-    digits = len(str(max(numbers, default=0)))
-    words = tuple((f"{group:>{digits}}", f"{share:6.1%}") for group, share in zip(numbers, shares, strict=True))
+    words = tuple(
+        (f"cluster {group}", f"{percent(share)} of places") for group, share in zip(numbers, shares, strict=True)
+    )
     return Groups(
         numbers,
         _palette(numbers, colors),
@@ -114,10 +116,7 @@ def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: Col
         winner,
         words,
         tuple((float(group), float(group)) for group in numbers),
-        (
-            "the colour is that of the cluster of each place, % its share of the places of this image"
-            + _repeated(numbers, colors),
-        ),
+        ("the colour is that of the cluster of each place" + _repeated(numbers, colors),),
         False,
     )
 
@@ -132,9 +131,10 @@ def _factors(whole: FeatureMap, known: Mapping[int, Mapping[str, Any]], options:
     words = []
     for channel in one.channels:
         group = known.get(channel, {})
-        share = f" {group['share']:.1%}" if "share" in group else ""
+        share = (f"{percent(group['share'])} of energy",) if "share" in group else ()
         named = group.get("channels", ())
-        words.append((f"{channel}{share}", *((f"ch {', '.join(map(str, named[:3]))}",) if named else ())))
+        strongest = (f"channels {', '.join(map(str, named[:3]))}",) if named else ()
+        words.append((f"factor {channel}", *share, *strongest))
     return Groups(
         one.channels,
         _palette(one.channels, options.colors),
@@ -145,7 +145,7 @@ def _factors(whole: FeatureMap, known: Mapping[int, Mapping[str, Any]], options:
         (
             "the colour is that of the strongest factor at each place, as bright as it is strong"
             + _repeated(one.channels, options.colors),
-            "% is the share of the energy, ch are the strongest channels",
+            "below each name: the factor's share of the energy and its strongest channels",
             rule,
         ),
         True,
@@ -248,7 +248,7 @@ class Legend:
         count = max(1, len(groups.numbers))
         high, wide = size
         if not groups.tiles:
-            words = letters.widest([" ".join(lines) for lines in groups.words])
+            words = letters.widest([" · ".join(lines) for lines in groups.words])
             width = swatch + round((6 + GAP_X) * text) + words
             columns = max(1, min(count, room // width))
             rows = ceil(count / columns)
@@ -292,7 +292,7 @@ def _compose(whole: FeatureMap, groups: Groups, body: np.ndarray, options: DrawO
         x, y = canvas.x + x, canvas.y + y
         swatch = y + (canvas.letters.height - legend.swatch) // 2
         red, green, blue = groups.colors[entry].tolist()
-        canvas.paint(pixels, Box(x, swatch, legend.swatch, legend.swatch, (red, green, blue)))
+        canvas.paint(Box(x, swatch, legend.swatch, legend.swatch, (red, green, blue)))
         tile = y + max(map(len, groups.words)) * canvas.letters.height
         box = (x, swatch, legend.swatch, legend.swatch)
         if groups.tiles:
@@ -307,7 +307,7 @@ def _compose(whole: FeatureMap, groups: Groups, body: np.ndarray, options: DrawO
 
 def _write_legend(canvas: Canvas, groups: Groups, legend: Legend, boxes: Sequence[tuple[int, int]]) -> None:
     for words, (x, y) in zip(groups.words, boxes, strict=True):
-        lines = words if groups.tiles else (" ".join(words),)
+        lines = words if groups.tiles else (" · ".join(words),)
         for row, line in enumerate(lines):
             left = x + (legend.swatch + round(6 * canvas.text) if row == 0 else 0)
             canvas.write(left, y + row * canvas.letters.height, line)

@@ -23,7 +23,7 @@ from ..picture.shapes import Cell
 from .caveats import outlier
 from .groups import GROUPED, grouped_map, is_grouped
 from .options import DrawOptions, Options
-from .rgb import is_rgb, paper, rgb_colors, rgb_limits, rgb_text
+from .rgb import is_rgb, paper, rgb_colors, rgb_key, rgb_limits, rgb_text
 from .strip import StripOptions, draw_strip
 
 MAP_SIZE = 448
@@ -149,7 +149,8 @@ def _rgb_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     colors = rgb_colors(one.values[0], low, high).repeat(zoom, 0).repeat(zoom, 1)
     lines = (*caption(one, None, ""), rgb_text(options.clip))
     marks = {NAN} if np.isnan(one.values).any() else set()
-    frame = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=options.letters(width * zoom))
+    text = options.letters(width * zoom)
+    frame = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=text, key=rgb_key(one))
     canvas = options.framed(frame).around(height * zoom, width * zoom)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, float(low[0]), float(high[0]))
     pixels = paper(canvas, palette(None))

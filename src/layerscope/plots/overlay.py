@@ -29,7 +29,7 @@ from .groups import grouped_overlay, is_grouped
 from .heatmap import one_range
 from .options import DrawOptions, frozen
 from .overlay_paint import Paint, PhotoGrid, lay, opacity_text, place_text
-from .rgb import is_rgb, paper, rgb_limits, rgb_text
+from .rgb import is_rgb, paper, rgb_key, rgb_limits, rgb_text
 
 GAP_BETWEEN = 10
 INTERPOLATIONS = ("nearest", "smooth")
@@ -330,8 +330,8 @@ class _Sketch:
         subject, *notes = self.lines
         if rule is None:
             broken = {NAN} if np.isnan(values).any() else set()
-            frame = Frame(title_of(self.one), subject, notes, marks=broken, text=self.text)
-            return self.options.framed(frame).around(height, width)
+            frame = Frame(title_of(self.one), subject, notes, marks=broken, text=self.text, key=rgb_key(self.one))
+            return self.options.framed(frame).around(height, width, beside)
         # Only the units that lie on the photo have a colour there: those on the padding of a letterbox don't.
         marks = marks_of(rule.codes(values[0, ..., 0][self.grid.units()]))
         if beside is None and rule.norm == "log" and rule.clip is None:

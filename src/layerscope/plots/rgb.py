@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays.ranges import checked_clip
+from ..channels.statistics import percent
 from ..combinations.pca import BACKGROUND
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
@@ -14,6 +15,9 @@ from ..picture.palette import palette
 
 # DINO's habit of stretching to minimum and maximum lets one bright pixel darken all others.
 RGB_PERCENTILES = (1, 99)
+
+# What each component gives where it is at its top and the others are at their bottom.
+PRIMARIES = (((255, 0, 0), "PC1"), ((0, 255, 0), "PC2"), ((0, 0, 255), "PC3"))
 
 
 def is_rgb(fm: FeatureMap) -> bool:
@@ -56,6 +60,15 @@ def paper(canvas: Canvas, table: np.ndarray, hollow: bool = False) -> np.ndarray
             # Codes fit: "clip" spares their check, and the copy that the check needs.
             pixels[part][top : top + step] = np.take(table, codes[part][top : top + step], axis=0, mode="clip")
     return pixels
+
+
+def rgb_key(fm: FeatureMap) -> tuple[tuple[tuple[int, int, int], str], ...]:
+    """Which component has which colour, and its share of the variance where that is known: `PC1 · 41%`."""
+    shares = fm.provenance.get("variance") or (None,) * len(PRIMARIES)
+    return tuple(
+        (color, name if share is None else f"{name} · {percent(share)}")
+        for (color, name), share in zip(PRIMARIES, shares, strict=True)
+    )
 
 
 def rgb_text(clip: tuple[float, float] | None) -> str:

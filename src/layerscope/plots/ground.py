@@ -17,7 +17,7 @@ from ..picture.palette import palette
 GROUNDS = ("grey", "photo")
 
 # The levels of black and of white: strong colours that are light stand out from a dark photo, dark ones from a pale one.
-DIMMED, MIDDLE, PALE = (0, 180), (50, 220), (100, 255)
+DIMMED, MIDDLE, PALE = (0, 180), (50, 220), (140, 255)
 
 # An overlay is looked at about this wide, whatever its pixels are: lines of a wider one are thicker.
 SEEN_WIDTH = 1000

@@ -140,6 +140,13 @@ class Canvas:
         draw_text(self.codes, line)
         self.lines.append(line)
 
+    def write_all(self, words: Sequence[tuple[int, int, str]], *, muted: bool = False) -> None:
+        """Many lines of (x, y, text) in one go."""
+        ink = INK_MIDDLE if muted else INK
+        lines = [Text(self.x + x, self.y + y, legible(text), self.letters.size, ink) for x, y, text in words]
+        _draw_texts(self.codes, lines)
+        self.lines.extend(lines)
+
     def fill(self, x: int, y: int, width: int, height: int, *, color: int) -> None:
         """A box of one code at `x`, `y` of the body."""
         box = Box(self.x + x, self.y + y, width, height, color)

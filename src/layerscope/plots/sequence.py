@@ -182,8 +182,9 @@ def row_numbers_width(numbers: Sequence[int], text: float) -> int:
 
 def write_row_numbers(canvas: Canvas, numbers: Sequence[int], pitch: int, *, top: int, height: int, left: int) -> None:
     """A number in front of each row that has room for one, up to a gap before `left`; rows fill `height` pixels from `top`."""
-    letters = canvas.letters
+    letters, words = canvas.letters, []
     for row in range(0, len(numbers), ceil(letters.height / pitch)):
         y = min(row * pitch + max(0, (pitch - letters.height) // 2), max(0, height - letters.height))
         text = str(numbers[row])
-        canvas.write(max(0, left - round(8 * canvas.text) - letters.width(text)), top + y, text)
+        words.append((max(0, left - round(8 * canvas.text) - letters.width(text)), top + y, text))
+    canvas.write_all(words)

@@ -108,10 +108,12 @@ def _write_margins(canvas: Canvas, layout: SheetLayout, rows: int) -> None:
     write_row_numbers(canvas, numbers, layout.pitch_y, top=layout.top, height=rows * layout.pitch_y, left=layout.left)
     widest = letters.width(f"+{grid.columns}") + letters.height // 2
     step = next(step for step in (1, 2, 5, 10, 20, 50, 100, grid.columns) if step * grid.pitch >= widest)
-    for column in range(0, min(grid.columns, len(layout.tiles.channels)), step):
-        text = f"+{column}"
-        middle = layout.left + column * grid.pitch + grid.tile_width // 2
-        canvas.write(middle - letters.width(text) // 2, 0, text, muted=True)
+    columns = range(0, min(grid.columns, len(layout.tiles.channels)), step)
+    middles = [layout.left + column * grid.pitch + grid.tile_width // 2 for column in columns]
+    texts = [f"+{column}" for column in columns]
+    canvas.write_all(
+        [(middle - letters.width(text) // 2, 0, text) for middle, text in zip(middles, texts, strict=True)], muted=True
+    )
 
 
 def _draw_tiles(slots: np.ndarray, layout: SheetLayout, rule: Scale) -> None:

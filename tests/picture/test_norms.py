@@ -293,3 +293,10 @@ def test_place_is_forward_in_float32():
         positive = np.abs(values) if curve.norm == "log" else values
         curve.place(positive, np.float32(curve.within), out)
         np.testing.assert_allclose(out, curve.forward(positive), rtol=2e-6, atol=2e-6)
+
+
+def test_pictures_of_two_norms_are_no_frames_of_one_animation(tmp_path):
+    values = np.array([[1.0, 10.0], [50.0, 100.0]])
+    frames = [ls.heatmap(values, scale=(1, 100), norm=norm) for norm in ("linear", "log")]
+    with raises(ls.BadScale, "scale"):
+        ls.animate(frames, tmp_path / "a.gif")

@@ -397,7 +397,7 @@ class Scale:
         """A norm in words; symlog's with the values that it shows linearly."""
         if self.norm == "log":
             return "logarithmic scale"
-        within = "a thousandth of its largest size"
+        within = "a thousandth of the largest magnitude of each range"
         if self.single:
             within = f"±{number(float(self.curve.over(*self.limits).within))}"
         return f"symmetric logarithmic scale, linear within {within}"

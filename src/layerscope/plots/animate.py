@@ -226,7 +226,8 @@ def _same(one: Scale | None, other: Scale | None) -> bool:
 def _limits(picture: Picture) -> str:
     if picture.scale is None:
         return "none"
-    return "…".join(map(number, picture.scale.limits)) if picture.scale.single else "a range for each tile"
+    text = "…".join(map(number, picture.scale.limits)) if picture.scale.single else "a range for each tile"
+    return text if picture.scale.norm == "linear" else f"{text}, {picture.scale.norm}"
 
 
 def _padded(pictures: Sequence[Picture]) -> list[Image]:

@@ -227,7 +227,7 @@ def _limits(picture: Picture) -> str:
     if picture.scale is None:
         return "none"
     text = "…".join(map(number, picture.scale.limits)) if picture.scale.single else "a range for each tile"
-    return text if picture.scale.norm == "linear" else f"{text}, {picture.scale.norm}"
+    return text if picture.scale.norm == "linear" else f"{text} {picture.scale.norm}"
 
 
 def _padded(pictures: Sequence[Picture]) -> list[Image]:

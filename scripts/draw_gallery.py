@@ -56,6 +56,8 @@ def of_layers() -> Iterator[Made]:
     yield "sheet-page", ls.sheet(head, per_page=96)
     yield "one-channel", ls.sheet(early, channels=[4])
     yield "clipped", ls.heatmap(ls.mean(early), clip=(1, 99))
+    yield "logarithmic", ls.heatmap(ls.mean(early), norm="log")
+    yield "sheet-symlog", ls.sheet(head, scale="layer", norm="symlog", channels=range(64))
     yield "contours", ls.overlay(ls.mean(middle), contours=3)
     yield "overlay-mean", ls.overlay(ls.mean(middle), on="photo")
     yield "beside", ls.beside(ls.class_cam(scope.capture(ls.demo_photo(), demo.LATE)[demo.LATE], TARGET))

@@ -5,10 +5,12 @@ import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from onnx import TensorProto, helper, numpy_helper
+from onnx.helper import make_node
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 import layerscope as ls
 from helpers import field_probe
+from helpers.onnx_models import model_of, random
 from layerscope.backends.onnx.backend import OnnxBackend
 from layerscope.core.receptive_field import describe
 
@@ -244,3 +246,18 @@ def test_a_picture_that_goes_on_at_its_other_end_has_no_place():
     (_, conv, *_) = BACKEND.layers(model, np.zeros((1, 1, 8, 8), np.float32))
     assert [bool(field.unknown) for field in conv.receptive] == [True, True]
     assert conv.lines is None or conv.lines == (None, None)
+
+
+def test_a_channel_that_is_picked_and_stacked_again_is_one():
+    """What PyTorch's export makes of `torch.stack([x[:, 2], x[:, 1], x[:, 0]], 1)`."""
+    weights = {"w": random(4, 3, 3, 3), "one": np.int64([1]), **{f"at{i}": np.int64(i) for i in range(3)}}
+    nodes = [make_node("Gather", ["x", f"at{i}"], [f"plane{i}"], axis=1) for i in (2, 1, 0)]
+    nodes += [make_node("Unsqueeze", [f"plane{i}", "one"], [f"channel{i}"]) for i in (2, 1, 0)]
+    nodes += [
+        make_node("Concat", ["channel2", "channel1", "channel0"], ["stacked"], axis=1),
+        make_node("Conv", ["stacked", "w"], ["y"], "conv", strides=[2, 2], pads=[1, 1, 1, 1]),
+    ]
+    model = model_of(nodes, [1, 3, 32, 32], ["y"], weights, opset=17)
+    scope = ls.open(model, preprocess="unit")
+    fm = scope.capture(np.zeros((32, 32, 3), np.uint8), "conv")["conv"]
+    assert (scope.facts.inputs[0].axes, fm.layer.axes, fm.unit_grid().unknown) == ("bchw", "bchw", "")

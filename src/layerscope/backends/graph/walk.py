@@ -51,10 +51,12 @@ def readers_say(
         for step in taken_by.get(tensor, ()):
             answer = read(step, tensor, order)
             if isinstance(answer, str):
-                # An axis that was dropped on the way gets a name that is left; without images among the others nothing is said.
+                # An axis that was dropped on the way is that of the channels where these came in in its place (one that is
+                # picked and stacked again), or gets a name that is left; without images among the others nothing is said.
                 spare = iter(letter for letter in "dhwn" if letter not in answer)
+                back = {axis: "c" for axis, old in enumerate(order) if old is None and answer[axis : axis + 1] == "c"}
                 kept = {axis: letter for axis, letter in zip(order, answer, strict=False) if axis is not None}
-                letters = [kept.get(axis) or next(spare, "") for axis in range(rank)]
+                letters = [kept.get(axis) or back.get(axis) or next(spare, "") for axis in range(rank)]
                 if len(answer) == len(order) and (len(kept) == rank or "b" in kept.values()) and all(letters):
                     return in_order("".join(letters))
                 lost = True  # where later tensors may be told

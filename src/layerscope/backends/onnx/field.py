@@ -180,6 +180,13 @@ def _gather(step: Step) -> Operation:
     return Operation("take", [source], [axis], picks=[int(index) % size for index in step.numbers(1)])
 
 
+def _tile(step: Step) -> Operation:
+    positions = step.source
+    for dim, (size, count) in enumerate(zip(positions.shape, step.numbers(1, "repeats"), strict=True)):
+        positions = positions if count == 1 else positions.take(dim, np.tile(np.arange(size), int(count)))
+    return Operation("same", [positions])
+
+
 def _slice(step: Step) -> Operation:
     source = step.source
     if step.shape == source.shape and -1 not in step.numbers(4, "steps"):
@@ -297,6 +304,7 @@ RULES: dict[str, Rule] = by_name(
     (_gemm, "Gemm FusedGemm QGemm"),
     (_gather, "Gather"),
     (_slice, "Slice"),
+    (_tile, "Tile"),
     (_split, "Split"),
     (_pad, "Pad"),
     (_resize, "Resize Upsample"),

@@ -55,6 +55,7 @@ PUBLIC = {
     "plots.animate": "animate",
     "plots.bars": "bars",
     "plots.compare": "compare",
+    "plots.figure": "figure",
     "plots.heatmap": "heatmap",
     "plots.kernels": "kernels",
     "plots.montage": "montage",

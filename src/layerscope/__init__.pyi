@@ -81,6 +81,7 @@ from .picture.tensorboard import to_tensorboard as to_tensorboard
 from .plots.animate import animate as animate
 from .plots.bars import bars as bars
 from .plots.compare import compare as compare
+from .plots.figure import figure as figure
 from .plots.heatmap import heatmap as heatmap
 from .plots.kernels import kernels as kernels
 from .plots.montage import montage as montage

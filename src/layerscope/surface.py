@@ -14,10 +14,11 @@ from typing import Any
 
 # The options of the command line that are keywords in Python, of the same name.
 OPTIONS = (
-    *("alpha", "bar", "batch", "caption", "channels", "clip", "colors", "columns", "combine", "contours", "device"),
-    *("dpi", "fps", "frames", "interpolation", "labels", "norm", "on", "output", "overlay", "per_page"),
+    *("alpha", "bar", "batch", "by", "caption", "channels", "clip", "colors", "columns", "combine", "contours"),
+    *("device", "dpi", "figure", "fps", "frames", "interpolation", "labels", "norm", "on", "output"),
+    *("overlay", "per_page"),
     *("preprocess", "resume", "scale", "size", "smooth", "sort", "statistics", "target", "text"),
-    *("theme", "title", "top", "trust", "values", "weights", "width_mm", "zoom"),
+    *("theme", "tiles", "title", "top", "trust", "values", "weights", "width_mm", "zoom"),
 )
 # What stands between the numbers of a value there.
 SEPARATORS = {"channels": ",", "contours": ",", "size": "x"}

@@ -534,6 +534,22 @@ def test_a_map_in_ones_own_axes_keeps_its_proportions_and_its_bar_is_as_tall(sha
     assert box.x1 < bar.x0 < bar.x1 <= figure.bbox.width
 
 
+@pytest.mark.parametrize("columns", [2, 4, 6])
+def test_a_title_in_ones_own_axes_stays_within_them(columns):
+    figure = Figure(figsize=(9, 3))
+    axes = figure.subplots(1, columns)
+    title = "mean of 32 channels · _blocks.2._depthwise_conv, prefix tokens"
+    short, long = (ls.heatmap(np.random.default_rng(0).random((8, 8)), title=text) for text in ("Mean", title))
+    long.to_matplotlib(ax=axes[0])
+    short.to_matplotlib(ax=axes[1])
+    FigureCanvasAgg(figure).draw()
+    for ax in axes[:2]:
+        assert ax.title.get_window_extent().width <= ax.get_window_extent().width + 2
+    assert axes[0].get_title().replace("\n", "").replace(" ", "") == title.replace(" ", "").replace("·", "")
+    assert axes[1].get_title() == "Mean"
+    assert axes[1].title.get_fontsize() > axes[0].title.get_fontsize() or columns == 2
+
+
 def test_the_ticks_of_a_low_bar_in_ones_own_axes_keep_apart():
     figure = Figure(figsize=(9, 3))
     axes = figure.subplots(1, 3)

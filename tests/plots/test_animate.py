@@ -1,5 +1,7 @@
 """Animations, read back frame by frame with Pillow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import GifImagePlugin, Image
@@ -89,6 +91,29 @@ def test_over_images_and_over_channels():
     pictures = frame_pictures(fm, over="channels", image=1)
     assert [picture.cells[0].channel for picture in pictures] == list(range(6))
     assert pictures[1].bar.high == fm.values[1].max()
+
+
+def test_frames_are_counted_from_one_and_named():
+    fm = ls.FeatureMap.of_array(noise(3, 5, 4, 1), "bhwc")
+    words = [picture.lines[-1].strip() for picture in frame_pictures(fm)]
+    assert words == ["image 1 of 3", "image 2 of 3", "image 3 of 3"]
+    photos = tuple(np.zeros((8, 8, 3), np.uint8) for _ in range(3))
+    named = replace(fm, photos=photos, ids=("cat.jpg", "dog.jpg", "owl.jpg"))
+    assert frame_pictures(named)[1].lines[-1].strip() == "photo 2 of 3: dog.jpg"
+
+
+def test_an_animation_has_title_caption_and_bar_as_others_have(clip, tmp_path):
+    def first(**options):
+        return next(frames(ls.animate(clip, tmp_path / "a.webp", channel=1, **options)))
+
+    plain = first()
+    (cell,) = frame_pictures(clip, channel=1)[0].cells
+    assert first(caption=False, bar=False).size == (cell.width, cell.height)
+    assert first(bar=False).tobytes() != plain.tobytes()
+    assert first(title="Mine").tobytes() != plain.tobytes()
+    assert first(caption=False).height < plain.height
+    with raises(ls.BadOption, "caption="):
+        ls.animate([ls.sheet(noise(1, 4, 4, 2), scale=(0, 1))], tmp_path / "a.gif", caption=False)
 
 
 def test_marks_and_captions_move_nothing(clip):

@@ -55,6 +55,7 @@ def test_the_command_has_every_option_of_show():
     """A new one becomes an `add_argument` in cli/__init__.py and a word in surface.py; it reaches the picture by its name."""
     python_only = {"image", "page", "backend"}  # IMAGE is an argument, every page is written
     assert options_of(ls.show) - options_of_the_command() == python_only
+    assert options_of(ls.figure) - options_of_the_command() == {"image", "backend"}
     drawn = {field.name for field in fields(OverlayOptions)} - OWN - python_only
     assert drawn <= {*surface.OPTIONS}
 
@@ -175,6 +176,27 @@ def test_the_command_draws_by_these_options_too(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert cli.main(["show", *usual, "--alpha", "0.9", "-o", "sheet.png"]) == 1
     assert "--alpha" in capsys.readouterr().err
+
+
+def test_the_command_writes_tiles(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    usual = ["show", "demo", str(ls.demo_photo()), "-l", "_conv_stem", "--channels", "0:12", "--tiles"]
+    assert cli.main([*usual, "-o", "out"]) == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    maps = ls.open("demo").capture(ls.demo_photo(), "_conv_stem", channels=range(12))
+    expected = ls.sheet(maps).save_tiles("expected")
+    assert [path.name for path in sorted(folder.iterdir())] == [path.name for path in expected]
+    assert all((folder / path.name).read_bytes() == path.read_bytes() for path in expected)
+    capsys.readouterr()
+    for wrong in (["-o", "out.png"], ["-o", "out.npz"], ["-o", "out", "--resume"]):
+        assert cli.main([*usual, *wrong]) == 1
+        assert "--tiles" in capsys.readouterr().err
+    (folder / "photo.png").write_bytes(ls.demo_photo().read_bytes())
+    (tmp_path / "chelsea-_conv_stem").mkdir()
+    photo = tmp_path / "chelsea-_conv_stem" / "chelsea.png"
+    photo.write_bytes(ls.demo_photo().read_bytes())
+    assert cli.main(["show", "demo", str(photo), *usual[3:], "-o", "."]) == 1
+    assert "chelsea.png" in capsys.readouterr().err
 
 
 # ---- a misspelt option

@@ -142,6 +142,14 @@ def _add_overlay(show: argparse.ArgumentParser) -> None:
         "--overlay", action="store_true", help="lay the map on the photo; of several channels or heads, their mean"
     )
     show.add_argument(
+        "--figure",
+        action="store_true",
+        help="photo, combined map, overlay and the strongest channels in one picture for a paper (default: mean)",
+    )
+    show.add_argument(
+        "--by", choices=("mean", "max"), default="mean", help="what makes a channel of a figure strong (default: mean)"
+    )
+    show.add_argument(
         "--on", choices=("grey", "photo"), default="grey", help="overlay on the photo in grey or in its colours"
     )
     show.add_argument(
@@ -163,7 +171,7 @@ def _add_overlay(show: argparse.ArgumentParser) -> None:
         "--top",
         type=arguments.figure,
         metavar="N",
-        help="per cent of an overlay to colour; how many bars",
+        help="per cent of an overlay to colour; how many bars, or channels of a figure",
     )
 
 
@@ -221,6 +229,9 @@ def _add_output(show: argparse.ArgumentParser) -> None:
         metavar="OUT",
         type=arguments.path,
         help="OUT.png (.svg, .pdf …) for one picture, OUT.npz, .npy or .csv for numbers instead, else a folder",
+    )
+    show.add_argument(
+        "--tiles", action="store_true", help="in place of each picture a folder with a file for each of its tiles"
     )
     show.add_argument(
         "--frames", metavar="0,30,60", help="of videos, these frames; a range is 0:300:30, all of them are :"

@@ -16,6 +16,7 @@ from ..safe_text import printable, writable
 
 if TYPE_CHECKING:
     from ..core.layer_table import LayerTable
+    from ..plots.options import DrawOptions
     from ..scope.scope import Scope
 
 NARROW = 120
@@ -62,11 +63,15 @@ def run_show(options: argparse.Namespace) -> int:
     """`layerscope show`."""
     from ..combinations.registry import usual_layers
     from ..plots.batch_job import Job
+    from ..plots.figure import FigureOptions
     from ..plots.overlay import OverlayOptions
 
+    drawing: type[DrawOptions] = FigureOptions if options.figure else OverlayOptions
     start = time.perf_counter()
+    if options.figure and options.combine is None:
+        options.combine = "mean"
     layers = options.layer or [usual_layers(options.combine)]
-    screen = _screen(options.terminal, options.output)
+    screen = None if options.tiles else _screen(options.terminal, options.output)
     given = _given(options, options.images)
     job = Job(
         None,
@@ -74,8 +79,10 @@ def run_show(options: argparse.Namespace) -> int:
         images=given if len(given) > 1 else given[0],
         combine=options.combine,
         target=int(options.target) if (options.target or "").isdecimal() else options.target,
-        options=OverlayOptions.among(vars(options)),
+        options=drawing.among(vars(options)),
         overlay=options.overlay,
+        figure=options.figure,
+        tiles=options.tiles,
         output=options.output,
         values=options.values,
         dpi=options.dpi,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -179,6 +179,12 @@ class Canvas:
             self.lines.append(line)
         for box in key.boxes(x, y):
             self.paint(box)
+
+    def with_bar(self, x: int, y: int, height: int, bar: ColorBar) -> Canvas:
+        """The canvas whose one bar stands at `x`, `y` of the body."""
+        colorbar = bar.draw(self.x + x, self.y + y, height)
+        _draw_bar(self.codes, colorbar)
+        return replace(self, colorbar=colorbar)
 
     def own(self, x: int, y: int, width: int, height: int) -> None:
         """Mark a box (of the whole picture) that is painted in colours of its own, which no theme changes."""

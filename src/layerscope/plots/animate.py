@@ -52,6 +52,9 @@ def animate(
     scale: Any = None,
     colors: Any = None,
     norm: str | None = None,
+    title: str | None = None,
+    caption: bool = True,
+    bar: bool = True,
     loop: bool = True,
     layout: str | None = None,
 ) -> Path:
@@ -79,6 +82,10 @@ def animate(
         scale: `"channel"` (the default), `"layer"`, `"images"` (the default over images), `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
         norm: `"linear"` (the usual one), `"log"` or `"symlog"`, as in `Scale`; by default that of a `Scale` given.
+        title: The title in place of the usual one; `""` for none.
+        caption: Whether title, subject and notes are drawn, the number of each frame among them; without, a `title` that you
+            give is.
+        bar: Whether the colour bar is drawn. Without `caption` and `bar` the maps stand alone.
         loop: Whether the animation repeats.
         layout: The axes of an array, such as `"bcthw"`, where it isn't its library's convention.
 
@@ -98,16 +105,16 @@ def animate(
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= FASTEST[suffix]:
         raise BadOption(f"fps={fps!r}: use a number of frames per second above 0, up to {FASTEST[suffix]} for {suffix}")
     if isinstance(frames, Sequence) and not hasattr(frames, "shape"):
-        if any(option is not None for option in (over, channel, zoom, scale, colors, norm, layout)):
+        given = any(option is not None for option in (over, channel, zoom, scale, colors, norm, title, layout))
+        if given or not (caption and bar):
             raise BadOption(
-                "over=, channel=, zoom=, scale=, colors=, norm= and layout= are for feature maps, not for finished pictures"
+                "over=, channel=, zoom=, scale=, colors=, norm=, title=, caption=, bar= and layout= are for feature maps, not"
+                " for finished pictures"
             )
         pictures = _check_pictures(frames)
     else:
         whole = as_map(frames, layout)
-        options = MontageOptions(
-            image=image, channel=channel, zoom=zoom, scale=scale, colors=colors, norm=norm, columns=1
-        )
+        options = replace(MontageOptions.among(locals()), columns=1)
         pictures = draw_frames(whole, options, over)
     return _write(pictures, path, fps=fps, loop=loop)
 
@@ -163,7 +170,11 @@ def _image_frames(whole: FeatureMap, options: MontageOptions) -> _Frames:
     channel = one_channel(whole, options.channel)
     only = whole.select([channel])
     rule = channel_scale(only, only.image(0), channel, _shared(options, "images"), usual="images")
-    words = [f"image {image} (0 to {len(whole.ids) - 1}): {name}" for image, name in enumerate(whole.ids)]
+    word, count = "image" if whole.photos is None else "photo", len(whole.ids)
+    words = [
+        f"{word} {image + 1} of {count}" + (f": {name}" if name != f"image {image}" else "")
+        for image, name in enumerate(whole.ids)
+    ]
     tiles = [Tile("", image, channel, name) for image, name in enumerate(whole.ids)]
     return _Frames(only, only.values[..., 0], tiles, words, rule, f"channel {channel}")
 
@@ -188,7 +199,7 @@ def _draw(frames: _Frames, options: MontageOptions) -> list[Picture]:
     frame = Frame(title_of(fm), subject, notes, rule, marks, reach_of(planes), quantity=quantity(fm))
     facts = about(fm, rule)
     blank = Note("frame", "")
-    framed = [replace(frame, notes=(*notes, *word, *[blank] * (most - len(word)))) for word in words]
+    framed = [replace(options.framed(frame), notes=(*notes, *word, *[blank] * (most - len(word)))) for word in words]
     return [
         grid.picture(code[None], [tile], own, facts)
         for code, tile, own in zip(codes, frames.tiles, framed, strict=True)

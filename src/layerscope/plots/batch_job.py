@@ -22,6 +22,7 @@ from ..scope.batches import count_images, read_batches
 from ..scope.capture import Maps
 from ..scope.run import provenance
 from ..scope.scope import Scope
+from .figure import FigureOptions, draw_figure
 from .file_names import NUMBERS, Namer, Paths, describe_rule, files_of
 from .options import DrawOptions
 from .resume import NAME as MARK
@@ -69,6 +70,7 @@ class Job:
     As an `.npz`, `.npy` or `.csv` it gets what would be drawn as numbers. `values` is such a file for the layer's own numbers
     beside the pictures. Several layers get a file each, `OUT-<layer>.npz`, and so does each image where they aren't captured
     together, `OUT-<image>.npz`. `options.channels` is a list of numbers, or a condition by which each sheet chooses its tiles.
+    `figure` draws a figure of each layer by `FigureOptions`, `tiles` writes a folder with a file for each tile of a picture.
     `screen` is shown each picture; then only an `output` that is given is written. `resume` leaves out images whose pictures
     are all in the folder, whole and as this job would make them. `sources` are the files of the model and what belongs to it:
     neither they nor the images are ever written over.
@@ -81,6 +83,8 @@ class Job:
     target: Any = None
     options: DrawOptions = PLAIN
     overlay: bool = False
+    figure: bool = False
+    tiles: bool = False
     output: Path | None = None
     values: Path | None = None
     dpi: float | None = None
@@ -95,14 +99,20 @@ class Job:
             raise BadOption(f"--values {self.values}: the file name must end in {', '.join(NUMBERS)}")
         if self.values is not None and self.values == self.output:
             raise BadOption(f"-o {self.output} --values {self.values}: one file can't hold both: give another name")
-        check_for_overlay(self.options, self.overlay)
-        if needs_values(self.options.channels) and (self.combine is not None or self.overlay):
+        check_for_overlay(self.options, self.overlay or self.figure)
+        if self.figure and (self.overlay or self.joint):
+            raise BadOption(
+                f"--figure has an overlay of one layer: leave {'--overlay' if self.overlay else '--combine'} out"
+            )
+        if needs_values(self.options.channels) and (self.combine is not None or self.overlay) and not self.figure:
             raise BadOption(
                 f"--channels {self.options.channels!r} is a condition on each sheet's own values: with --combine or --overlay,"
                 " give channel numbers"
             )
         if self.combine is not None:
             rule_named(self.combine)
+        if self.tiles and (self.resume or self.numbers):
+            raise BadOption("--tiles is for pictures in a folder: leave --resume and numbers as -o out")
         if self.resume and (self.values or self.numbers or self.screen):
             raise BadOption("--resume is for pictures in files: leave --values, numbers as -o and --terminal out")
 
@@ -197,16 +207,16 @@ class Job:
                 for id in maps.images:
                     step(id)
             elif self.capturing == "singly" and self.options.scale == "images":
-                waiting.append(ready)
+                waiting.append(maps if self.figure else ready)
             else:
-                yield from writer.write_pictures(ready, step, {})
+                yield from writer.write_pictures(maps if self.figure else ready, step, {})
         shared = self._shared_options(waiting)
         for ready in waiting:
             yield from writer.write_pictures(ready, step, shared)
 
     def _marks(self, namer: Namer) -> Marks | None:
         """The marks of the pictures in a folder; `None` for a single file, for generators and for what isn't photos."""
-        if namer.single or self.opened.preprocess == READY or is_stream(self.images):
+        if self.tiles or namer.single or self.opened.preprocess == READY or is_stream(self.images):
             return None
         settings = [
             self.layers,
@@ -214,6 +224,7 @@ class Job:
             self.target,
             self.options.to_dict(),
             self.overlay,
+            self.figure,
             self.dpi,
             self.width_mm,
         ]
@@ -257,7 +268,10 @@ class Job:
     def _namer(self, several: bool) -> Namer:
         """Names the files. Raises `BadOption` where one file can't hold what there is, or is one of those that are read."""
         paths = Paths([*files_of(self.images), *self.sources, self._weights])
-        namer = Namer(None if self.numbers else self.output, describe_rule(self.combine, overlay=self.overlay), paths)
+        kind = "figure" if self.figure else "overlay" if self.overlay else ""
+        namer = Namer(None if self.numbers else self.output, describe_rule(self.combine, kind), paths)
+        if namer.single and self.tiles:
+            raise BadOption(f"-o {self.output}: --tiles writes a file for each tile: name a folder")
         if namer.single and several:
             raise BadOption(f"-o {self.output}: several images give several pictures: name a folder")
         for option, file in (
@@ -269,9 +283,9 @@ class Job:
         return namer
 
     def _capture(self, skip: Callable[[str, str], None]) -> Iterator[Maps]:
-        condition = needs_values(self.options.channels)
+        own = self.figure or needs_values(self.options.channels)  # the picture itself chooses
         capturing = {
-            "channels": None if condition else self.options.channels,
+            "channels": None if own else self.options.channels,
             "target": target_of_capture(self.combine, self.target),
         }
         if self.capturing == "singly":
@@ -380,6 +394,9 @@ class _Writer:
             if row >= len(fm.ids):  # a layer whose rows are not images may have more or fewer of them
                 continue
             options = replace(shared.get(path, self.job.options), image=row)
+            if isinstance(options, FigureOptions):
+                yield Drawn(draw_figure(fm, self.job.combine, self.job.target, options), path, fm.ids[row], "")
+                continue
             if not needs_values(options.channels):
                 options = replace(options, channels=None)  # captured alone
             picture = draw(fm, options, overlay=self.job.overlay)
@@ -411,5 +428,17 @@ class _Writer:
                     mark = self.marks.mark(image, number, last=following is None)
                     picture = replace(picture, provenance={**picture.provenance, MARK: mark})
                 path = self.namer.picture(drawn.layer, drawn.id, drawn.part)
-                yield picture.save(path, job.dpi, width_mm=job.width_mm)
+                yield from (
+                    self._save_tiles(picture, path)
+                    if job.tiles
+                    else (picture.save(path, job.dpi, width_mm=job.width_mm),)
+                )
             number, drawn = number + 1, following
+
+    def _save_tiles(self, picture: Picture, path: Path) -> Sequence[Path]:
+        """A file for each tile, in a folder of the name that the picture would have."""
+        folder = path.with_suffix("")
+        for file in folder.glob("*"):
+            if self.namer.paths.is_input(file):
+                raise BadOption(f"--tiles would write into {folder}, where {file.name} is an input: give another -o")
+        return picture.save_tiles(folder, path.suffix, self.job.dpi, width_mm=self.job.width_mm)

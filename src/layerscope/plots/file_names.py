@@ -93,10 +93,10 @@ class Namer:
         return _unused(self._layers, path or "output", path)
 
 
-def describe_rule(combine: str | None, *, overlay: bool) -> str:
-    """What stands behind image and layer: the combination, what it was given, and whether it lies on the photo."""
+def describe_rule(combine: str | None, kind: str = "") -> str:
+    """What stands behind image and layer: the combination, what it was given, and the kind of picture: overlay or figure."""
     name, _, argument = (combine or "").partition(":")
-    parts = [name, Path(argument).stem, "overlay" if overlay else ""]
+    parts = [name, Path(argument).stem, kind]
     return "".join(f"-{safe(part)}" for part in parts if part)
 
 

@@ -23,6 +23,7 @@ DIMMED, MIDDLE, PALE = (0, 180), (50, 220), (140, 255)
 SEEN_WIDTH = 1000
 # A smaller photo is enlarged by a whole number, up to this many pixels.
 SMALL_PHOTO = 448
+MOST_BLENDED = 3
 BLOCK_PIXELS = 1 << 20
 
 
@@ -52,6 +53,17 @@ class Ground:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels of the picture."""
         return self.placement.photo
+
+    def resized(self, height: int, width: int) -> Ground:
+        """The ground whose photo has that size in the picture."""
+        down, across = height / self.placement.photo[0], width / self.placement.photo[1]
+        top, left, tall, wide = self.placement.box
+        box = top * down, left * across, tall * down, wide * across
+        # A photo of few pixels keeps them.
+        few = min(height / self.photo.shape[0], width / self.photo.shape[1]) > MOST_BLENDED
+        way = Image.Resampling.NEAREST if few else Image.Resampling.LANCZOS
+        photo = np.asarray(Image.fromarray(self.photo).resize((width, height), way, reducing_gap=2))
+        return replace(self, photo=photo, placement=Placement((height, width), self.placement.input, box), zoom=1)
 
     def units(self, one: FeatureMap) -> UnitGrid:
         """Where the units of the map lie on the pixels of the picture."""

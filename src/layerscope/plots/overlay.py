@@ -164,7 +164,7 @@ def draw_overlay(whole: FeatureMap, options: OverlayOptions) -> Picture:
     options.check_numbers(whole)
     if is_grouped(whole):
         return _draw_groups(whole, options)
-    sketch = _Sketch.of(whole, options)
+    sketch = Sketch.of(whole, options)
     height, width = sketch.ground.size
     canvas = sketch.canvas(height, width)
     pixels = paper(canvas, sketch.paint.table, hollow=True)
@@ -266,7 +266,7 @@ def beside(
 def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     """Photo, map and overlay of one image of a map."""
     options.check_numbers(whole)
-    sketch = _Sketch.of(whole, options)
+    sketch = Sketch.of(whole, options)
     height, width = sketch.ground.size
     in_rows = width > 2 * height  # a panorama reads better so
     sketch = replace(sketch, text=options.letters(width if in_rows else 3 * width))
@@ -295,7 +295,7 @@ def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
 
 
 @dataclass(frozen=True)
-class _Sketch:
+class Sketch:
     """An overlay before it is drawn: the map of one image, where it lies on its photo, its paint, and its caption."""
 
     one: FeatureMap
@@ -308,7 +308,7 @@ class _Sketch:
     options: OverlayOptions
 
     @classmethod
-    def of(cls, whole: FeatureMap, options: OverlayOptions) -> _Sketch:
+    def of(cls, whole: FeatureMap, options: OverlayOptions) -> Sketch:
         if is_grouped(whole):
             raise BadLayout("beside() draws maps of numbers; this one holds groups, which overlay() and heatmap() draw")
         one, image = options.pick(whole)
@@ -318,6 +318,11 @@ class _Sketch:
         grid = PhotoGrid(ground.size, ground.units(one))
         lines = _lines(one, paint, options, _photo_lines(ground, grid, paint))
         return cls(one, image, ground, grid, paint, lines, options.letters(ground.size[1]), options)
+
+    def resized(self, height: int, width: int) -> Sketch:
+        """The overlay on the photo of that size in the picture."""
+        ground = self.ground.resized(height, width)
+        return replace(self, ground=ground, grid=PhotoGrid(ground.size, ground.units(self.one)))
 
     def draw(self, box: np.ndarray) -> None:
         """Draw photo, map and frame into `box`."""

@@ -192,6 +192,11 @@ class Paint:
             codes[~(values >= self.least)] = BARE
         return codes
 
+    def map_colors(self) -> np.ndarray:
+        """uint8 `[row, column, 3]`: the colour of each unit."""
+        values = self.one.values[0]
+        return rgb_colors(values, *self.ends) if self.rule is None else self.table[self.rule.codes(values[..., 0])]
+
     def blocks(self, grid: PhotoGrid) -> Iterator[tuple[slice, np.ndarray]]:
         """(rows, uint8 `[rows or 1, width, 4]` of colours and how much of the photo they cover) where units lie."""
         if self.rule is not None:

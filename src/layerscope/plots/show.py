@@ -29,6 +29,7 @@ from .sheet import draw_sheet
 from .strip import StripOptions, draw_strip
 
 PLAIN = DrawOptions()
+MOST_NAMED = 6
 
 
 @keywords
@@ -129,21 +130,17 @@ def show(
     """
     options = OverlayOptions.among({**locals(), "image": 0, "channels": None})  # these choose what is captured
     check_for_overlay(options, overlay)
-    if isinstance(model, Scope):
-        scope = model
-    else:
-        if isinstance(model, str | os.PathLike) and isinstance(image, str | os.PathLike):
-            check_files(image)  # before a framework is imported
-        scope = open_scope(
-            model,
-            weights=weights,
-            preprocess=preprocess,
-            size=size,
-            labels=labels,
-            backend=backend,
-            device=device,
-            trust=trust,
-        )
+    scope = scope_for(
+        model,
+        image,
+        weights=weights,
+        preprocess=preprocess,
+        size=size,
+        labels=labels,
+        backend=backend,
+        device=device,
+        trust=trust,
+    )
     if target is None and needs_target(combine):
         target = first_class(scope, image)
     condition = channels if needs_values(channels) else None
@@ -155,7 +152,7 @@ def show(
         (fm,) = combined_maps(scope.capture(image, layer, channels=selected), combine, target).values()
         _check_one(fm)
         return draw(fm, options, overlay=overlay)
-    fm = _capture_one(scope, image, layer, channels=selected, target=target_of_capture(combine, target))
+    fm = capture_one(scope, image, layer, channels=selected, target=target_of_capture(combine, target))
     if asks_model(combine):
         fm = fm.image(0)
     if condition:
@@ -179,12 +176,21 @@ def one_channel(fm: FeatureMap) -> FeatureMap:
     return fm if fm.role or fm.shape[-1] == 1 else mean(fm)
 
 
-def _capture_one(scope: Scope, image: Any, layer: Any, **capturing: Any) -> FeatureMap:
+def scope_for(model: Any, image: Any, **opening: Any) -> Scope:
+    """The scope of a model, which may be one; a file that is no image is reported before a framework is imported."""
+    if isinstance(model, Scope):
+        return model
+    if isinstance(model, str | os.PathLike) and isinstance(image, str | os.PathLike):
+        check_files(image)
+    return open_scope(model, **opening)
+
+
+def capture_one(scope: Scope, image: Any, layer: Any, **capturing: Any) -> FeatureMap:
+    """The one feature map of one image. Raises `BadOption` for several."""
     maps = scope.capture(image, layer, **capturing)
     if len(maps) != 1:
-        raise BadOption(
-            f"{layer!r} selects {len(maps)} feature maps ({', '.join(maps)}): show() draws one, capture() returns all"
-        )
+        names = ", ".join([*maps][:MOST_NAMED]) + (", …" if len(maps) > MOST_NAMED else "")
+        raise BadOption(f"{layer!r} selects {len(maps)} feature maps ({names}): choose one; capture() returns all")
     (fm,) = maps.values()
     _check_one(fm)
     return fm
@@ -217,7 +223,7 @@ def first_class(scope: Scope, image: Any) -> int:
 
 def _check_one(fm: FeatureMap) -> None:
     if len(fm.ids) != 1 and fm.photos is not None:
-        raise BadOption(f"show() draws one image, and these are {len(fm.ids)}: use capture()")
+        raise BadOption(f"one image can be drawn, and these are {len(fm.ids)}: use capture()")
 
 
 def draw(fm: FeatureMap, options: DrawOptions = PLAIN, *, overlay: bool = False) -> Picture:

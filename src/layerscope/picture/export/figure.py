@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ...errors import BackendMissing, BadOption
 from ...safe_text import printable
 from ..codes import ABOVE, BELOW, GAP, INK, INKS, NAN, TOP, ends
 from ..colorbar import DrawnBar, bar_ticks, placed_ticks
-from ..font import FALLBACK, SMALL, font, font_file
+from ..font import FALLBACK, SMALL, font, font_file, wrap
 from ..palette import colors_text, lut
 from ..scale import Scale
 from ..shapes import Bar, Box, Cell, Ramp, Text
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..picture import Picture
 
-POINTS = 72
+POINTS, SMALLEST_TITLE = 72, 6
 
 
 def figure_of(picture: Picture, dpi: float = 100) -> Figure:
@@ -68,7 +69,6 @@ def draw_into(picture: Picture, ax: Axes) -> Figure:
     image = _show_tile(ax, picture, cell)
     rows, columns = image.get_size()
     ax.set_aspect(cell.height / rows * columns / cell.width)
-    ax.set_title(printable(picture.title), parse_math=False)
     ax.set_axis_off()
     scale = picture.scale
     if scale is not None and scale.single:
@@ -77,12 +77,37 @@ def draw_into(picture: Picture, ax: Axes) -> Figure:
         beside = make_axes_locatable(ax).append_axes("right", size="5%", pad=0.1)
         bar = ax.figure.colorbar(owner, cax=beside)
         size = float(bar.ax.yaxis.get_ticklabels()[0].get_fontsize())
-        ax.apply_aspect()
+        _settle(ax)
         lines = ax.get_window_extent().height / ax.figure.dpi * POINTS / size
         room = Bar(0, 0, 0, max(1, int(lines * font(SMALL).height * 0.8)), *scale.limits)
         kept = {label.text for _, label in placed_ticks(room, scale)}
         _set_ticks(bar, scale, [tick for tick in bar_ticks(scale) if tick[1] in kept])
+    _settle(ax)
+    _set_title(ax, printable(picture.title))
     return ax.figure  # type: ignore[return-value] # a subfigure's axes give the subfigure, which draws alike
+
+
+def _settle(ax: Axes) -> None:
+    """Give the axes the place that it has when it is drawn, beside its bar and in its proportions."""
+    locator: Any = ax.get_axes_locator()
+    ax.apply_aspect(locator(ax, None) if locator else None)
+
+
+def _set_title(ax: Axes, title: str) -> None:
+    """The title in lines as wide as the axes, in smaller letters where a few lines or a word have no room."""
+    from matplotlib.textpath import TextToPath
+
+    room = ax.get_window_extent().width / ax.figure.dpi * POINTS
+    letters = ax.title.get_fontproperties().copy()
+    size = letters.get_size_in_points()
+
+    def width(text: str) -> float:
+        return TextToPath().get_text_width_height_descent(text, letters, False)[0]
+
+    while size > SMALLEST_TITLE and (max(map(width, title.split(" "))) > room or width(title) > 2 * room):
+        letters.set_size(size := max(SMALLEST_TITLE, size - 1))
+    lines = wrap(title, int(room), lambda text: ceil(width(text)))
+    ax.set_title("\n".join(lines), fontproperties=letters, parse_math=False)
 
 
 def pdf(picture: Picture, dpi: float = POINTS) -> bytes:

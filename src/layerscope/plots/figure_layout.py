@@ -1,0 +1,271 @@
+"""The panels of a figure: photo, combined map and overlay in one row, the strongest channels in rows of equal width below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+from PIL import Image
+
+from ..arrays.ranges import extent_of, raw_extent
+from ..core.feature_map import FeatureMap
+from ..picture.canvas import Canvas, Frame
+from ..picture.codes import encode
+from ..picture.colorbar import BAR_GAP, ColorBar
+from ..picture.font import Font, font, small
+from ..picture.scale import Scale
+from ..picture.shapes import Cell
+from .overlay import Sketch
+from .rgb import paper
+from .tiles import Tiles
+
+# On a screen, in pixels; with columns of that many tiles the letters of a figure 180 mm wide have 7 points.
+TILE, GAP, GAP_PANELS, GAP_ROWS, STEP = 104, 8, 16, 20, 8
+MOST_COLUMNS, FEWEST_COLUMNS, NAME_LINES = 8, 4, 2
+# A map of more pixels on one side is drawn smaller than it is.
+LARGEST_TILE, HIGHEST_PANEL = 256, 0.45
+
+
+def nominal_width(columns: int) -> int:
+    """The width of so many tiles as on a screen."""
+    return columns * (TILE + GAP) - GAP
+
+
+@dataclass(frozen=True)
+class Strongest:
+    """The channels that a figure shows: their tiles with the scale, and in words which they are."""
+
+    tiles: Tiles
+    rule: Scale
+    words: str
+
+    @classmethod
+    def of(cls, one: FeatureMap, shown: np.ndarray, rule: Scale, words: str) -> Strongest:
+        raw, extent = raw_extent(one.values), extent_of(one.values)
+        return cls(Tiles.of(one, shown, rule, raw=raw[0, shown], extent=extent[0, shown]), rule, words)
+
+    @property
+    def count(self) -> int:
+        return len(self.tiles.channels)
+
+    def colors(self, zoom: int, size: tuple[int, int]) -> list[np.ndarray]:
+        """Each tile in colours, uint8 `[height, width, 3]`: enlarged by a whole number, or reduced where `zoom` is 0."""
+        tiles = self.tiles
+        codes = np.empty((1, self.count, *tiles.values.shape[:2]), np.uint8)
+        encode(tiles.values, codes, tiles.limits, curve=self.rule.curve, exact=tiles.exact, extent=tiles.raw)
+        colored = self.rule.palette()[codes[0]]
+        if zoom:
+            return list(colored.repeat(zoom, 1).repeat(zoom, 2))
+        return [_fitted(tile, *size) for tile in colored]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything lies, in pixels from the corner of the body.
+
+    `high` and `wides` are the sizes of the three panels, `names` the lines above them and above the tiles; of these `tile` is
+    the height and width, `zoom` how many pixels a unit has (0: less than one), `columns` how many stand in a row, `step` the
+    way from one to the next, `lines` how many their labels have.
+    """
+
+    text: float
+    width: int
+    high: int
+    wides: tuple[int, int, int]
+    gap: int
+    bar: ColorBar | None
+    names: tuple[Sequence[str], ...]
+    tile: tuple[int, int] = (0, 0)
+    zoom: int = 1
+    columns: int = 1
+    step: int = 0
+    lines: int = 0
+    rows: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        sketch: Sketch,
+        bar: ColorBar | None,
+        strongest: Strongest | None,
+        *,
+        names: Sequence[Sequence[str]],
+        columns: int | None,
+        text: float,
+    ) -> Layout:
+        nominal = nominal_width(max(columns or MOST_COLUMNS, FEWEST_COLUMNS))
+        width, row = round(nominal * text), None
+        if strongest is not None:
+            count = strongest.count
+            columns = min(columns or ceil(count / ceil(count / MOST_COLUMNS)), count)
+            row = _row_of_tiles(strongest, columns, width, text)
+            width = max(width, columns * (row[1][1] + round(GAP * text)) - round(GAP * text))
+            text = max(text, width / nominal)
+        bar = None if bar is None else replace(bar, text=text)
+        beside = bar.width if bar else 0
+        gap = round(GAP_PANELS * text)
+        across, own = (size[1] / size[0] for size in (sketch.ground.size, sketch.one.spatial))
+        high = min((width - 2 * gap - beside) / (2 * across + own), HIGHEST_PANEL * width)
+        high = max(STEP, int(high) // STEP * STEP)
+        photo, middle = max(1, round(across * high)), max(1, round(own * high))
+        gap = min(2 * gap, (width - 2 * photo - middle - beside) // 2)
+        rooms = (photo, middle + (0 if bar and bar.quantity else beside), photo, width)
+        lines = tuple(_name_lines(name, room, text) for name, room in zip(names, rooms, strict=False))
+        panels = cls(text, width, high, (photo, middle, photo), gap, bar, lines)
+        if strongest is None or row is None or columns is None:
+            return panels
+        zoom, size = row
+        even = (width - size[1]) // max(1, columns - 1)
+        step = even if even <= size[1] + 4 * round(GAP * text) else size[1] + round(GAP_PANELS * text)
+        label = 1 if all(_label_fits(strongest, small(text), size[1])) else 2
+        rows = ceil(strongest.count / columns)
+        return replace(panels, tile=size, zoom=zoom, columns=columns, step=step, lines=label, rows=rows)
+
+    @property
+    def letters(self) -> Font:
+        return small(self.text)
+
+    @property
+    def above(self) -> int:
+        """The height of the names above the panels."""
+        return max(map(len, self.names[:3])) * self.letters.height + round(2 * self.text)
+
+    @property
+    def top(self) -> int:
+        """Where the tiles begin, with the name above them."""
+        return self.above + self.high + round(GAP_ROWS * self.text)
+
+    @property
+    def height(self) -> int:
+        if not self.rows:
+            return self.above + self.high
+        return self.corner((self.rows - 1) * self.columns)[1] + self.tile[0]
+
+    def lefts(self) -> tuple[int, int, int]:
+        """Where photo, map and overlay begin; the bar stands behind the map, which it measures."""
+        photo, middle, _ = self.wides
+        beside = self.bar.width if self.bar else 0
+        return 0, photo + self.gap, photo + middle + beside + 2 * self.gap
+
+    def corner(self, tile: int) -> tuple[int, int]:
+        """x and y of a tile."""
+        row, column = divmod(tile, self.columns)
+        above = self.lines * self.letters.height
+        high = self.tile[0] + above + round(GAP * self.text)
+        name = self.letters.height + round(4 * self.text)
+        return column * self.step, self.top + name + above + row * high
+
+
+def _row_of_tiles(strongest: Strongest, columns: int, width: int, text: float) -> tuple[int, tuple[int, int]]:
+    """The zoom of the tiles and their size."""
+    height, wide = strongest.tiles.values.shape[:2]
+    gap = round(GAP * text)
+    room = min((width - (columns - 1) * gap) // columns, round(3 * TILE * text))
+    zoom = max(1, round(room / max(height, wide)))
+    size = height * zoom, wide * zoom
+    if max(size) > max(LARGEST_TILE, 1.5 * room):
+        zoom, share = 0, LARGEST_TILE / max(height, wide)
+        size = max(1, round(height * share)), max(1, round(wide * share))
+    return zoom, size
+
+
+def _mark(letter: str) -> str:
+    return f"({letter}) "
+
+
+def _name_lines(forms: Sequence[str], room: int, text: float) -> list[str]:
+    """The first of the forms of a name that has room above its panel, else the last one cut."""
+    letters = small(text)
+    room -= font(letters.size, bold=True).width(_mark("a"))
+    whole = (form for form in forms if len(letters.wrap(form, room)) <= NAME_LINES)
+    return letters.cut_text(next(whole, forms[-1]), room, NAME_LINES)
+
+
+def _label_fits(strongest: Strongest, letters: Font, room: int) -> list[bool]:
+    bold = font(letters.size, bold=True)
+    pairs = zip(strongest.tiles.channels, _ranges(strongest), strict=True)
+    return [bold.width(f"{number} ") + letters.width(words) <= room for number, words in pairs]
+
+
+def _ranges(strongest: Strongest) -> tuple[str, ...]:
+    return strongest.tiles.texts(True, 3, ("",) * strongest.count)
+
+
+def draw_panels(
+    sketch: Sketch, layout: Layout, strongest: Strongest | None, frame: Frame
+) -> tuple[Canvas, np.ndarray, list[Cell]]:
+    """Canvas, colours and cells."""
+    canvas = frame.around(layout.height, layout.width)
+    lefts, high = layout.lefts(), layout.high
+    if layout.bar:
+        x = lefts[1] + layout.wides[1] + round(BAR_GAP * layout.text)
+        canvas = canvas.with_bar(x, layout.above, high, layout.bar)
+    for index, (lines, x) in enumerate(zip(layout.names, (*lefts, 0), strict=False)):
+        foot = layout.above - round(2 * layout.text) if index < 3 else layout.top + layout.letters.height
+        corner = x, foot - len(lines) * layout.letters.height
+        _write_name(canvas, corner, _mark("abcd"[index]), lines, tile=index if index < 3 else -1)
+    if strongest is not None:
+        for tile, (number, words) in enumerate(zip(strongest.tiles.channels, _ranges(strongest), strict=True)):
+            _write_label(canvas, layout, tile, (str(number), words))
+    pixels = paper(canvas, sketch.paint.table)
+    cells = list(_draw_maps(canvas, pixels, layout, sketch))
+    if strongest is not None:
+        cells += _draw_tiles(canvas, pixels, layout, strongest, image=sketch.image)
+    for cell in cells:
+        canvas.own(*cell[:4])
+    return canvas, pixels, cells
+
+
+def _write_name(canvas: Canvas, corner: tuple[int, int], mark: str, lines: Sequence[str], *, tile: int) -> None:
+    x, y = corner
+    canvas.write(x, y, mark.rstrip(), bold=True, tile=tile)
+    left = x + font(canvas.letters.size, bold=True).width(mark)
+    for row, line in enumerate(lines):
+        canvas.write(left, y + row * canvas.letters.height, line, tile=tile)
+
+
+def _write_label(canvas: Canvas, layout: Layout, tile: int, label: tuple[str, str]) -> None:
+    """The number of a tile and its range, on one line or two."""
+    (x, y), (number, words) = layout.corner(tile), label
+    letters, index = layout.letters, 3 + tile
+    canvas.write(x, y - layout.lines * letters.height, number, bold=True, tile=index)
+    right = x + layout.tile[1] - letters.width(words) if layout.lines == 1 else x
+    canvas.write(right, y - letters.height, words, muted=True, tile=index)
+
+
+def _draw_maps(canvas: Canvas, pixels: np.ndarray, layout: Layout, sketch: Sketch) -> Iterator[Cell]:
+    """Draw photo, map and overlay."""
+    sketch = sketch.resized(layout.high, layout.wides[0])
+    for name, x, wide in zip(("input", "map", "overlay"), layout.lefts(), layout.wides, strict=True):
+        left, top = canvas.x + x, canvas.y + layout.above
+        box = pixels[top : top + layout.high, left : left + wide]
+        if name == "input":
+            sketch.ground.draw_photo(box)
+            sketch.ground.draw_frame(box)
+        elif name == "map":
+            box[:] = _fitted(sketch.paint.map_colors(), *box.shape[:2])
+        else:
+            sketch.draw(box)
+        yield sketch.cell(left, top, "photo" if name == "input" else name)._replace(width=wide, channel=-1, note=name)
+
+
+def _fitted(colors: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Units in colours, as sharp as the pixels of that size allow: where they don't fit, their edges are mixed."""
+    down, across = (ceil(2 * most / size) for most, size in zip((height, width), colors.shape, strict=False))
+    large = Image.fromarray(colors.repeat(down, 0).repeat(across, 1))
+    return np.asarray(large.resize((width, height), Image.Resampling.BOX))
+
+
+def _draw_tiles(
+    canvas: Canvas, pixels: np.ndarray, layout: Layout, strongest: Strongest, *, image: int
+) -> Iterator[Cell]:
+    """Draw the tiles."""
+    tiles, (height, wide) = strongest.tiles, layout.tile
+    for index, colors in enumerate(strongest.colors(layout.zoom, layout.tile)):
+        x, y = layout.corner(index)
+        left, top = canvas.x + x, canvas.y + y
+        pixels[top : top + height, left : left + wide] = colors
+        low, high = tiles.limits[index].tolist()
+        yield Cell(left, top, wide, height, image, tiles.channels[index], low, high, tiles.words[index])

@@ -96,6 +96,8 @@ class LayerNotCalled(LayerscopeError):
 class ImageNotReadable(LayerscopeError, ValueError):
     """The image can't be decoded or isn't an image: raised wherever images are read."""
 
+    unread: tuple[tuple[str, str], ...] = ()  # where none of several can be read: (id, reason) of each
+
 
 class ImageTooLarge(ImageNotReadable):
     """The image has more pixels than the current limit: raised before it is decoded."""

@@ -379,7 +379,9 @@ def test_the_scale_can_be_cut_at_percentiles(capsys, photo, tmp_path):
     ],
 )
 def test_wrong_usage_exits_2(capsys, arguments):
-    assert run_cli(capsys, *arguments)[0] == 2
+    code, out, err = run_cli(capsys, *arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith("layerscope: error: ") and "--help`" in err
 
 
 def test_the_help_names_every_file_and_library_that_open_takes():

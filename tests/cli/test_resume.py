@@ -67,6 +67,19 @@ def test_resume_makes_what_is_missing_half_written_or_of_a_changed_photo(run):
     assert {path.partition("-")[0] for path in run("--per-page", "20", "--resume")[1]} == {"out/0"}
 
 
+@pytest.mark.parametrize("options", [("--combine", "mean"), ("--combine", "score-cam", "--target", "281")])
+def test_resume_of_which_nothing_readable_is_left_ends_as_the_first_run(run, options):
+    Path("photos/broken.png").write_bytes(Path("photos/0.png").read_bytes()[:300])
+    layers = ("-l", "_blocks.15._project_conv")
+    assert run(*options, layers=layers)[0] == 3
+    code, out, err = run(*options, "--resume", layers=layers)
+    assert (code, out) == (3, [])
+    assert any("skipped broken.png" in line for line in err)
+    for number in range(3):
+        os.remove(f"photos/{number}.png")
+    assert run(*options, "--resume", layers=layers)[:2] == (1, []), "as without --resume"
+
+
 @pytest.mark.parametrize("options", [("--combine", "mean", "--scale", "0:9"), ("--combine", "mean", "--dpi", "300")])
 def test_resume_takes_no_pictures_of_another_run_for_its_own(run, options):
     run("--combine", "mean")

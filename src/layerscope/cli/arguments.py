@@ -14,14 +14,23 @@ from ..safe_text import printable
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors quote arguments, which may be names of files, safe to print."""
+    """A parser whose errors are one line, and quote arguments, which may be names of files, safe to print."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse does; an unknown option is an error of the command that it is given to, which knows near ones."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
         if (unknown := re.match("unrecognized arguments: (--[^ =]+)", message)) is not None:
             from ..errors import near
 
             message += near(unknown[1], self.options())
-        super().error(printable(message))
+        message = re.sub(r"^argument (--\S+): (?=\1 )", "", message)  # where a check names its option itself
+        end = "" if message.endswith("?") else ";"
+        self.exit(2, f"layerscope: error: {printable(message)}{end} `{self.prog} --help` lists what there is\n")
 
     def options(self) -> Iterator[str]:
         """The long options of this parser and of its commands."""
@@ -183,7 +192,7 @@ def channels(text: str) -> list[int] | str:
 
 
 def _checked(check: Callable[[str], Any], text: str) -> Any:
-    """What a check of the library gives; its error in the way of argparse, which prints the usage with it."""
+    """What a check of the library gives; its error in the way of argparse, which names the option."""
     from ..errors import BadOption
 
     try:

@@ -199,7 +199,9 @@ def _report(skipped: Sequence[tuple[str, str]], count: int) -> None:
     reasons = "; ".join(f"{id}: {reason}" for id, reason in skipped[:3])
     more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
     if len(skipped) == count:
-        raise ImageNotReadable(f"none of {counted(count, 'image')} can be read: {reasons}{more}")
+        error = ImageNotReadable(f"none of {counted(count, 'image')} can be read: {reasons}{more}")
+        error.unread = tuple(skipped)
+        raise error
     were = "was" if len(skipped) == 1 else "were"
     warnings.warn(f"{len(skipped)} of {count} images {were} skipped: {reasons}{more}", ImagesSkipped, stacklevel=3)
 

@@ -12,7 +12,7 @@ from ..channels.query import find_channels, needs_values
 from ..combinations.registry import combined_maps, rule_named, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..core.note import kind_of
-from ..errors import BadOption
+from ..errors import BadOption, ImageNotReadable
 from ..inputs.images import check_files, collect, is_stream, stream
 from ..inputs.recipe import READY
 from ..picture.picture import Picture
@@ -177,8 +177,15 @@ class Job:
         namer = self._namer(several)
         marks = self._marks(namer)
         job = self._remaining(marks, namer, step, say) if self.resume else self
-        if not self.resume or job.images:
+        if self.resume and not job.images:
+            return
+        try:
             yield from job._write_all(_Writer(job, namer, several, marks), step, skip, say)
+        except ImageNotReadable as error:
+            if not (self.resume and marks and error.unread and len(job.images) < len(marks.sources)):
+                raise
+            for id, reason in error.unread:  # those that were read are complete
+                skip(id, reason)
 
     def _write_all(
         self,

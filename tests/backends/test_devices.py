@@ -1,13 +1,7 @@
 """Where models run: the device that was asked for, what is said where it isn't there, and the user's model as it was.
 
-No accelerator is needed: ONNX Runtime gets a list of providers that it doesn't have, torch the device `meta`, and TensorFlow
-and JAX two processors that are one.
+No accelerator is needed: ONNX Runtime gets a list of providers that it doesn't have, torch the device `meta`.
 """
-
-import os
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -168,124 +162,6 @@ def test_each_layer_elsewhere_is_copied_to_the_host_once(net, monkeypatch):
     with Copies():
         maps = outputs.as_captured(torch.ones(2, 3, 4, 4))
     assert (Copies.count, maps.values.shape) == (1, (2, 3, 4, 4))
-
-
-# ---- frameworks in processes of their own ----------------------------------------------------------------------------
-def run(code, **environment):
-    result = subprocess.run(
-        [sys.executable, "-W", "error::layerscope.DeviceWarning", "-c", textwrap.dedent(code)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-
-
-TWO = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-
-
-@pytest.mark.frameworks
-def test_arrays_of_jax_models_are_copied_to_the_device():
-    pytest.importorskip("jax")
-    run(
-        """
-        import equinox as eqx, jax, numpy as np, pytest, layerscope as ls
-        from flax import linen, nnx
-        batch = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
-
-        class Net(nnx.Module):
-            def __init__(self, rngs):
-                self.conv = nnx.Conv(3, 4, (3, 3), rngs=rngs)
-            def __call__(self, x):
-                return nnx.relu(self.conv(x))
-
-        class Linen(linen.Module):
-            @linen.compact
-            def __call__(self, x):
-                return linen.relu(linen.Conv(4, (3, 3), name="conv")(x))
-
-        class Eqx(eqx.Module):
-            conv: eqx.nn.Conv2d
-            def __call__(self, x):
-                return jax.nn.relu(self.conv(x))
-
-        module = Linen()
-        models = {
-            "nnx": (Net(nnx.Rngs(0)), batch),
-            "linen": ((module, module.init(jax.random.key(0), batch)), batch),
-            "equinox": (Eqx(eqx.nn.Conv2d(3, 4, 3, key=jax.random.key(0))), batch.transpose(0, 3, 1, 2)),
-        }
-        here, there = jax.devices()
-        for name, (model, images) in models.items():
-            expected = ls.open(model, preprocess=None).capture(images, "conv")["conv"].values
-            scope = ls.open(model, preprocess=None, device="cpu:1")
-            assert scope.model is not model, name
-            assert scope.backend.device == "cpu:1" and "cpu:1" in repr(scope), repr(scope)
-            opened = scope.backend.open(scope.model)
-            assert {device for _, array in opened.leaves() for device in array.devices()} == {there}, name
-            assert {device for _, array in scope.backend.open(model).leaves() for device in array.devices()} == {here}
-            np.testing.assert_allclose(scope.capture(images, "conv")["conv"].values, expected, atol=1e-6)
-            assert ls.open(model, preprocess=None, device="cpu:0").model is model
-        with pytest.warns(ls.DeviceWarning, match="cuda"):
-            assert ls.open(models["nnx"][0], preprocess=None, device="cuda").backend.device == "cpu:0"
-        """,
-        **TWO,
-    )
-
-
-KERAS = """
-    import numpy as np, pytest, sys, tempfile, layerscope as ls
-    {two}
-    import keras
-    batch = np.random.default_rng(0).random((2, 8, 8, 3)).astype("float32")
-    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv"), keras.layers.ReLU()])
-    file = tempfile.mkdtemp() + "/net.keras"
-    model.save(file)
-    expected = ls.open(model, preprocess=None).capture(batch, "conv")["conv"].values
-    ours, loaded = [ls.open(source, preprocess=None, device="cpu:1") for source in (model, file)]
-    assert ours.model is model
-    for scope in (ours, loaded):
-        assert scope.backend.device == "cpu:1"
-        np.testing.assert_allclose(scope.capture(batch, "conv")["conv"].values, expected, atol=1e-6)
-    place = str({where})
-    assert place.lower().endswith({end!r}), place
-    with pytest.warns(ls.DeviceWarning, match="gpu"):
-        ls.open(model, preprocess=None, device="gpu")
-"""
-
-
-@pytest.mark.frameworks
-@pytest.mark.parametrize("framework", ["tensorflow", "jax"])
-def test_keras_builds_and_runs_a_file_on_the_device(framework):
-    pytest.importorskip("keras")
-    two = (
-        "import tensorflow as tf; tf.config.set_logical_device_configuration("
-        "tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2)"
-    )
-    code = {
-        "tensorflow": KERAS.format(two=two, where="loaded.model.variables[0]._value.device", end="cpu:1"),
-        "jax": KERAS.format(two="", where="next(iter(loaded.model.variables[0]._value.devices())).id", end="1"),
-    }[framework]
-    run(code, KERAS_BACKEND=framework, **TWO)
-
-
-@pytest.mark.frameworks
-def test_keras_on_torch_says_that_a_model_is_elsewhere():
-    pytest.importorskip("keras")
-    run(
-        """
-        import keras, numpy as np, pytest, layerscope as ls
-        model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv")])
-        with pytest.raises(ls.BadOption, match="keras.device"):
-            ls.open(model, preprocess=None, device="meta")
-        batch = np.zeros((1, 8, 8, 3), np.float32)
-        assert ls.open(model, preprocess=None, device="cpu").capture(batch, "conv")["conv"].shape == (1, 6, 6, 4)
-        with pytest.warns(ls.DeviceWarning, match="xpu"):
-            ls.open(model, preprocess=None, device="xpu")
-        """,
-        KERAS_BACKEND="torch",
-    )
 
 
 # ---- the command line ------------------------------------------------------------------------------------------------

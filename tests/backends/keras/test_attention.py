@@ -80,7 +80,6 @@ def test_gradients_reach_the_weights():
     np.testing.assert_allclose(captured["mha/attention_map"].gradient, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.each_framework
 def test_through_the_core():
     scope = ls.open(vit(64, 32, 1), preprocess=None)
     fm = scope.capture(images(1, 64, 32, 3), "mha/attention_map")["mha/attention_map"]

@@ -180,9 +180,8 @@ def test_a_model_of_its_own_training_step():
 
 
 # Keras says so of the InputLayer and whatever else has no weights
-@pytest.mark.each_framework
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method implemented:UserWarning")
-@pytest.mark.parametrize("mode", ["int8", "float8"])
+@pytest.mark.parametrize("mode", ["int8", pytest.param("float8", marks=pytest.mark.each_framework)])
 def test_quantised_models(mode):
     model, x = keras.Sequential([K.Dense(4, name="a"), K.Dense(3, name="b")]), images(2, 6)
     model(x)

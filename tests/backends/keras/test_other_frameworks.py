@@ -27,4 +27,4 @@ def test_keras_on_another_framework(framework: str) -> None:
     )
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
     passed = re.search(r"(\d+) passed", result.stdout)
-    assert passed and int(passed[1]) > 150, "those of Keras that this worker of pytest-xdist leaves to another run here"
+    assert passed and int(passed[1]) > 110, "those of Keras that this worker of pytest-xdist leaves to another run here"

@@ -10,7 +10,6 @@ from helpers.keras_models import BACKEND, keras, to_numpy
 from helpers.keras_suite import FunctionalSuite, Library, SubclassedSuite
 
 pytestmark = [
-    pytest.mark.each_framework,
     # Keras's own Variable, when Keras on TensorFlow turns it into an array
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
     # a subclassed model with a layer that it never calls
@@ -33,5 +32,7 @@ class TestFunctional(FunctionalSuite):
     library = LIBRARY
 
 
+# a Functional model calls the same layers, so on every framework this one is enough
+@pytest.mark.each_framework
 class TestSubclassed(SubclassedSuite):
     library = LIBRARY

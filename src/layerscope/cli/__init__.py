@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from .._version import __version__
-from ..picture.norms import NORMS
 from ..safe_text import printable
 from ..surface import command_line
 from . import arguments
@@ -185,7 +184,11 @@ def _add_drawing(show: argparse.ArgumentParser) -> None:
     show.add_argument(
         "--clip", type=arguments.clip, metavar="LOW:HIGH", help="clip the scale to these percentiles, such as 1:99"
     )
-    show.add_argument("--norm", choices=NORMS, help="equal steps of colour for equal steps of what (default: linear)")
+    show.add_argument(
+        "--norm",
+        choices=("linear", "log", "symlog"),
+        help="equal steps of colour for equal steps of what (default: linear)",
+    )
     show.add_argument("--colors", metavar="NAME", help="a colour map from the cmap catalogue, such as magma")
     sort = show.add_argument(
         "--sort", type=arguments.sort, default="index", metavar="ORDER", help="order of the tiles: %(words)s"

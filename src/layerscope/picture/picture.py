@@ -43,6 +43,7 @@ class Picture(Pixels):
         pages: How many pages there are.
         zoom: How many pixels a unit of the map has on either side.
         zooms: The same for each cell, where they differ.
+        talls: The same in height for each cell, where that is another number than in width.
         notes: The part of the caption that warns of what is easily misread, each a `Note` with its kind.
         theme: `"light"`, `"dark"` or `"transparent"` (dark ink, no paper).
         frame: uint8 `[height, width]`: the codes around the map of an RGB picture, by which it can change its theme. One that

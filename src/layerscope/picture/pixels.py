@@ -40,6 +40,7 @@ class Pixels:
     tall: int = 0
     text: float = 1
     drawing: Drawing | None = None
+    talls: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         size = self.pixels.shape[:2]
@@ -180,8 +181,9 @@ class Pixels:
         if not self.indexed:
             raise BadOption("this picture is RGB: only indexed pictures hold codes")
         box = self.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
-        zoom = self.zooms[self.cells.index(cell)] if self.zooms else self.zoom
-        codes = box[:: self.tall or zoom, ::zoom]
+        index = self.cells.index(cell) if self.zooms else 0
+        zoom = self.zooms[index] if self.zooms else self.zoom
+        codes = box[:: self.talls[index] if self.talls else self.tall or zoom, ::zoom]
         # A word stands on a tile without a range.
         worded = cell.low == cell.high and (codes == CONSTANT).any()
         return np.where(codes < INKS[0], codes, CONSTANT).astype(np.uint8) if worded else codes

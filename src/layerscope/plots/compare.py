@@ -15,7 +15,7 @@ from ..picture.caption import about, quantity
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..safe_text import counted
-from .compare_cells import Blank, fit_table_scale
+from .compare_cells import Blank, fit_table_scale, is_dense
 from .compare_layout import draw_table
 from .compare_maps import Comparison, Selection, comparison_of
 from .options import DrawOptions
@@ -52,8 +52,9 @@ def compare(
     - a mapping of those, model name -> maps: one row per model, one column per layer, for one image
     - one feature map with `channels`: one row per channel, one column per image
 
-    A cell without a map is blank and says why, also where the combination doesn't fit a layer. `Picture.cells` has
-    every cell with its image, channel, range and name.
+    A dense layer is a row of its channels, a sequence one of its positions, a volume the slice in the middle of its
+    depth. A cell without a map is blank and says why, also where the combination doesn't fit a layer. `Picture.cells`
+    has every cell with its image, channel, range and name.
 
     >>> import numpy as np
     >>> random = np.random.default_rng(0)
@@ -113,7 +114,7 @@ def compare(
         if any(blank.kind == "groups" for blank in blanks):
             hint = "; heatmap() draws factors and clusters, with a legend"
         reasons = "; ".join(dict.fromkeys(blank.text for blank in blanks))
-        raise BadLayout(f"no cell has a map: {reasons}. compare() shows maps of pixels{hint}")
+        raise BadLayout(f"no cell has a map: {reasons}{hint}")
     rule = fit_table_scale(table, options)
     lines = _lines(comparison, rule, options) + _blank_lines(blanks, len(entries))
     facts = about(
@@ -138,7 +139,22 @@ def _lines(comparison: Comparison, rule: Scale | None, options: DrawOptions) -> 
     if any(entry.colored for row in table.entries for entry in row):
         within = "colours of two cells don't compare" if table.photos_down else "colours compare within a row"
         lines += [Note("colors", f"{rgb_text(options.clip)} in its map: {within}")]
-    return (*lines, *_notes(shown))
+    return (*lines, *_shape_notes(shown), *_notes(shown))
+
+
+def _shape_notes(shown: Sequence[FeatureMap]) -> list[Note]:
+    """How what isn't a map of pixels lies in its cell."""
+    dense = any(map(is_dense, shown))
+    ranks = {len(fm.spatial) for fm in shown if not is_dense(fm)}
+    notes = []
+    if dense or 1 in ranks:
+        what = " and ".join(
+            filter(None, ["channels of dense layers" if dense else "", "positions" if 1 in ranks else ""])
+        )
+        notes.append(Note("order", f"{what} run from left to right, then from top to bottom"))
+    if 3 in ranks:
+        notes.append(Note("order", "of a volume the slice in the middle of its depth is shown"))
+    return notes
 
 
 def _scale_notes(comparison: Comparison, rule: Scale) -> list[Note]:

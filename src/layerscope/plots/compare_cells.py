@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,13 +39,17 @@ class Blank:
 
 @dataclass(frozen=True)
 class Entry:
-    """What one cell shows: a map `[y, x]`, or `[y, x, 3]` where it is colours from `low` to `high`; or why it shows none."""
+    """What one cell shows: a map `[y, x]`, or `[y, x, 3]` where it is colours from `low` to `high`; or why it shows none.
+
+    A `flat` one is a row of numbers `[1, x]`, those of a dense layer or a sequence, which goes on below where it is long.
+    """
 
     content: np.ndarray | Blank
     image: int = 0
     channel: int = -1
     low: Any = None
     high: Any = None
+    flat: bool = False
 
     @property
     def plane(self) -> np.ndarray | None:
@@ -201,6 +205,8 @@ def combine_all(maps: Mapping[Any, FeatureMap], combine: Any) -> dict[Any, Featu
 
 def combine_for_cell(fm: FeatureMap, combine: Any) -> FeatureMap | Blank:
     """The map combined to what a cell can show, or why it can't be."""
+    if is_dense(fm) and combine is None and not fm.role:
+        return fm
     if blank := unfit(fm):
         return blank
     combination = combined(fm, combine if combine is not None else usual_rule(fm))
@@ -216,17 +222,17 @@ def usual_rule(fm: FeatureMap) -> str | None:
     return None if fm.shape[-1] == 1 or is_rgb(fm) or fm.role else "mean"
 
 
+def is_dense(fm: FeatureMap) -> bool:
+    """Whether a map is one number for each channel."""
+    return max(fm.spatial, default=1) == 1
+
+
 def unfit(fm: FeatureMap) -> Blank | None:
-    """Why a map has no picture of its own in a cell; `None` where it has."""
-    numbers = counted(fm.shape[-1], "number")
-    if not fm.spatial:
-        return Blank("shape", f"dense: {numbers}")
-    if max(fm.spatial) == 1:
-        return Blank("shape", f"one pixel: {numbers}")
-    if len(fm.spatial) == 1:
+    """Why channels that are combined, or taken alone, have no picture of their own in a cell; `None` where they have."""
+    if is_dense(fm):
+        return Blank("shape", f"{'one pixel' if fm.spatial else 'dense'}: {counted(fm.shape[-1], 'number')}")
+    if len(fm.spatial) == 1 and is_rgb(fm):
         return Blank("shape", f"sequence of {fm.spatial[0]}")
-    if len(fm.spatial) == 3:
-        return Blank("shape", f"volume: {size_text(fm.spatial)}")
     grouped = fm.role == "labels" or (fm.role == "factors" and fm.shape[-1] > 1)
     return Blank("groups", f"{fm.role}, which have no scale") if grouped else None
 
@@ -237,8 +243,27 @@ def entry_of(cell: FeatureMap | Blank, image: int, column: int) -> Entry:
         return Entry(cell, column)
     if is_rgb(cell):
         low, high = rgb_limits(cell)
-        return Entry(cell.values[image], column, 0, low, high)
-    return Entry(cell.values[image, ..., 0], column, 0)
+        return Entry(_slice(cell.values[image], len(cell.spatial)), column, 0, low, high)
+    if is_dense(cell):
+        return Entry(cell.values[image].reshape(1, -1), column, 0 if cell.shape[-1] == 1 else -1, flat=True)
+    return replace(channel_entry(cell, image, 0), image=column, channel=0)
+
+
+def channel_entry(fm: FeatureMap, image: int, index: int) -> Entry:
+    """The cell for one image of one channel of a map that isn't unfit: the middle slice of a volume, a sequence as a row."""
+    values, channel = fm.values[image, ..., index], fm.channels[index]
+    if values.ndim == 1:
+        return Entry(values[None], image, channel, flat=True)
+    return Entry(_slice(values, len(fm.spatial)), image, channel)
+
+
+def _slice(values: np.ndarray, axes: int) -> np.ndarray:
+    return values[middle(values.shape[0])] if axes == 3 else values
+
+
+def middle(count: int) -> int:
+    """The number of the slice that stands for a volume."""
+    return count // 2
 
 
 def size_text(spatial: Sequence[int]) -> str:

@@ -6,19 +6,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from math import ceil, sqrt
+from typing import NamedTuple
 
 import numpy as np
 
+from ..picture.codes import GAP
 from ..picture.colorbar import ColorBar
 from ..picture.font import LARGEST, SEAMS, SMALL, Font, font, readable_text, small
 from ..picture.numbers import short_span
 from ..picture.scale import Scale
-from .compare_cells import Table, shared_bar
+from .compare_cells import Entry, Table, shared_bar
 from .options import DrawOptions
 
 COMFORTABLE_WIDTH, SMALLEST_CELL, LARGEST_CELL, LOWEST_CELL = 1000, 96, 224, 64
 LONGEST_NAME, NAME_LINES = 170, 3
-GAP_BETWEEN = 8
+GAP_BETWEEN, FOLDS = 8, 16
+
+
+class Units(NamedTuple):
+    """How the units of a map lie in its cell: rows and columns of them, each `tall` × `wide` pixels."""
+
+    rows: int
+    columns: int
+    tall: int
+    wide: int
+
+    @classmethod
+    def of(cls, plane: np.ndarray, high: int, wide: int) -> Units:
+        """Those of a map enlarged by a whole number, as large as its cell allows."""
+        rows, columns = plane.shape[:2]
+        zoom = max(1, min(high // rows, wide // columns))
+        return cls(rows, columns, zoom, zoom)
+
+    @classmethod
+    def folded(cls, count: int, high: int, wide: int) -> Units:
+        """Those of a row of numbers, which goes on below where each would have less than two pixels; then one, where many."""
+        most = wide // 2 if count <= FOLDS * (wide // 2) else wide
+        rows = ceil(count / most)
+        columns = ceil(count / rows)
+        return cls(rows, columns, max(1, high // rows), max(1, wide // columns))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.rows * self.tall, self.columns * self.wide
+
+    def draw(self, values: np.ndarray) -> np.ndarray:
+        """The pixels of codes or colours in these units; those of a last row that isn't full are paper."""
+        full = np.full((self.rows * self.columns, *values.shape[2:]), GAP, values.dtype)
+        full[: values.shape[0] * values.shape[1]] = values.reshape(-1, *values.shape[2:])
+        return full.reshape(self.rows, self.columns, *values.shape[2:]).repeat(self.tall, 0).repeat(self.wide, 1)
 
 
 @dataclass(frozen=True)
@@ -55,7 +92,6 @@ class Grid:
     @classmethod
     def _fitting(cls, table: Table, rule: Scale | None, text: float, *, options: DrawOptions, measured: str) -> Grid:
         letters, bold = small(text), font(small(text).size, bold=True)
-        planes = [[entry.plane for entry in row if entry.plane is not None] for row in table.entries]
         beside = [line for lines in table.details for line in lines]
         beside += table.photo_words if table.photos is not None and not table.photos_down else ()
         longest = min(round(LONGEST_NAME * text), max(bold.widest(table.rows), letters.widest(beside)))
@@ -71,9 +107,13 @@ class Grid:
         count = len(table.columns)
         fit = max(1, room // (smallest + gap) - shift)
         across = min(count, options.columns or ceil(count / ceil(count / fit)))
-        longest_sides = [max(plane.shape[:2]) for row in planes for plane in row]
+        planes = [entry.plane for row in table.entries for entry in row if entry.plane is not None and not entry.flat]
+        longest_sides = [max(plane.shape[:2]) for plane in planes]
         side = _side(longest_sides, room // (across + shift) - gap, options.size)
-        sizes = [[_zoomed(plane, side) for plane in row] for row in planes]
+        sizes = [
+            [units_of(entry, lowest if entry.flat else side, side).size for entry in row if entry.plane is not None]
+            for row in table.entries
+        ]
         wide = max(smallest, *(width for row in sizes for _, width in row))
         names = _cut_names(table.rows, bold, longest)
         highs = []
@@ -148,6 +188,11 @@ class Grid:
         photos = self.photo_high + self.gap if self.photo_high else 0
         return self.over + photos + sum(high + self.below + self.gap for high in self.highs[:row])
 
+    def units(self, row: int, column: int) -> Units:
+        """How the units of a cell lie in it; a single one for a cell without a map."""
+        entry = self.table.entries[row][column]
+        return Units(1, 1, 1, 1) if entry.plane is None else units_of(entry, self.highs[row], self.wide)
+
     def corner(self, row: int, column: int) -> tuple[int, int]:
         """The corner of a cell."""
         block, place = divmod(column, self.across)
@@ -171,7 +216,7 @@ def _side(sizes: Sequence[int], room: int, size: float) -> int:
     most = min(largest, room * 5 // 4)
 
     def score(side: int) -> tuple[float, int]:
-        fill = min(min(1.0, max(1, side // size) * size / side) for size in sizes)
+        fill = min((min(1.0, max(1, side // size) * size / side) for size in sizes), default=1.0)
         return fill * sqrt(min(side, room)) * (1 if side <= room else 0.9), -side
 
     return max(range(max(smallest, room // 2), most + 1), key=score)
@@ -232,8 +277,7 @@ def _range_lines(low: float, high: float, room: int, letters: Font) -> tuple[str
     return f"{spans[0][0]}…", spans[0][1]
 
 
-def _zoomed(plane: np.ndarray, side: int) -> tuple[int, int]:
-    """The size of a map enlarged by the whole number that brings it closest to `side`, and never beyond."""
-    height, width = plane.shape[:2]
-    zoom = max(1, side // max(height, width))
-    return height * zoom, width * zoom
+def units_of(entry: Entry, high: int, wide: int) -> Units:
+    """How the units of what an entry shows lie in a cell of that size."""
+    assert entry.plane is not None
+    return Units.folded(entry.plane.shape[1], high, wide) if entry.flat else Units.of(entry.plane, high, wide)

@@ -18,7 +18,7 @@ from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.shapes import Box, Cell, Text
 from .compare_cells import PHOTO, Table, all_beyond, shared_bar
-from .compare_grid import Grid, with_values
+from .compare_grid import Grid, Units, with_values
 from .options import DrawOptions
 from .rgb import paper, rgb_colors
 
@@ -47,15 +47,14 @@ def draw_table(
     frame = replace(frame, notes=notes, bar=bar, marks=marks, reach=(beyond.least, beyond.most), text=grid.text)
     canvas = options.framed(frame).around(*grid.size, beside=(grid.corner(0, 0)[0], grid.block))
     _write_names(canvas, grid)
-    cells, zooms = [], []
-    for index in np.ndindex(len(table.rows), len(table.columns)):
-        cell, zoom = _draw_cell(canvas, grid, (index[0], index[1]), codes.get(index))
-        cells.append(cell)
-        zooms.append(zoom)
+    indices = [(row, column) for row in range(len(table.rows)) for column in range(len(table.columns))]
+    cells = [_draw_cell(canvas, grid, index, codes.get(index)) for index in indices]
+    units = [grid.units(*index) for index in indices]
     if rule is not None and options.bar:
         _draw_bars(canvas, grid, rule)
     if table.photos is None and not any(entry.colored for row in table.entries for entry in row):
-        return canvas.picture(cells, rule, provenance, zooms=tuple(zooms))
+        zooms, talls = tuple(unit.wide for unit in units), tuple(unit.tall for unit in units)
+        return canvas.picture(cells, rule, provenance, zooms=zooms, talls=() if zooms == talls else talls)
     pixels, photos = _draw_colours(canvas, grid, cells)
     return canvas.picture((*photos, *cells), rule, provenance, pixels)
 
@@ -71,8 +70,7 @@ def _draw_colours(canvas: Canvas, grid: Grid, cells: Sequence[Cell]) -> tuple[np
     entries = [entry for row in table.entries for entry in row]
     for entry, cell in zip(entries, cells, strict=True):
         if entry.colored and entry.plane is not None:
-            zoom = cell.width // entry.plane.shape[1]
-            shown = rgb_colors(entry.plane, entry.low, entry.high).repeat(zoom, 0).repeat(zoom, 1)
+            shown = Units.of(entry.plane, cell.height, cell.width).draw(rgb_colors(entry.plane, entry.low, entry.high))
             pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] = shown
             canvas.own(*cell[:4])
     photos = _draw_photos(canvas, pixels, grid)
@@ -91,26 +89,25 @@ def _encode(table: Table, rule: Scale | None) -> tuple[dict[tuple[int, ...], np.
     return codes, set().union(*map(marks_of, codes.values()))
 
 
-def _draw_cell(canvas: Canvas, grid: Grid, index: tuple[int, int], codes: np.ndarray | None) -> tuple[Cell, int]:
-    """Draw one cell; returns it, and the pixels that a unit has."""
+def _draw_cell(canvas: Canvas, grid: Grid, index: tuple[int, int], codes: np.ndarray | None) -> Cell:
+    """Draw one cell."""
     (y, x), high, wide = grid.corner(*index), grid.highs[index[0]], grid.wide
     entry = grid.table.entries[index[0]][index[1]]
     note = f"{grid.table.rows[index[0]]} · {grid.table.columns[index[1]]}"
     if entry.blank is not None:
         _draw_reason(canvas.body[y : y + high, x : x + wide], entry.blank.text, grid.letters)
         box = canvas.x + x, canvas.y + y, wide, high
-        return Cell(*box, entry.image, -1, 0.0, 0.0, f"{note}: {entry.blank.text}"), 1
-    assert entry.plane is not None
-    height, width = entry.plane.shape[:2]
-    zoom = max(1, min(high // height, wide // width))
-    top, left = y + (high - height * zoom) // 2, x + (wide - width * zoom) // 2
+        return Cell(*box, entry.image, -1, 0.0, 0.0, f"{note}: {entry.blank.text}")
+    units = grid.units(*index)
+    height, width = units.size
+    top, left = y + (high - height) // 2, x + (wide - width) // 2
     if codes is not None:
-        canvas.body[top : top + height * zoom, left : left + width * zoom] = codes.repeat(zoom, 0).repeat(zoom, 1)
+        canvas.body[top : top + height, left : left + width] = units.draw(codes)
     for row, line in enumerate(grid.ranges[index[0]][index[1]] if grid.below else ()):
         canvas.write(x, y + high + row * grid.letters.height, line, muted=True)
     low, high_end = (0.0, 0.0) if entry.colored or grid.rule is None else grid.rule.range(*index)
-    box = canvas.x + left, canvas.y + top, width * zoom, height * zoom
-    return Cell(*box, entry.image, entry.channel, low, high_end, note), zoom
+    box = canvas.x + left, canvas.y + top, width, height
+    return Cell(*box, entry.image, entry.channel, low, high_end, note)
 
 
 def _draw_reason(box: np.ndarray, reason: str, letters: Font) -> None:

@@ -13,7 +13,20 @@ from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadOption
 from ..picture.caption import channel_word, image_name
 from ..safe_text import counted
-from .compare_cells import Blank, Entry, Photo, Table, combine_all, entry_of, size_text, unfit, usual_rule
+from .compare_cells import (
+    Blank,
+    Entry,
+    Photo,
+    Table,
+    channel_entry,
+    combine_all,
+    entry_of,
+    is_dense,
+    middle,
+    size_text,
+    unfit,
+    usual_rule,
+)
 from .rgb import is_rgb
 
 LONGEST_PAIR = 60
@@ -175,10 +188,8 @@ def _compare_channels(fm: FeatureMap, channels: Any, selection: Selection) -> Co
     chosen = _choose_images(selection.images, len(fm.ids))
     blank = unfit(fm)
     rows = tuple(
-        tuple(
-            Entry(blank, image) if blank else Entry(part.values[image, ..., index], image, channel) for image in chosen
-        )
-        for index, channel in enumerate(part.channels)
+        tuple(Entry(blank, image) if blank else channel_entry(part, image, index) for image in chosen)
+        for index in range(len(part.channels))
     )
     photos = tuple(_photo([fm], None, image) for image in chosen) if selection.photos else None
     names = tuple(f"channel {channel}" for channel in part.channels)
@@ -222,7 +233,8 @@ def _maps_of(cells: Collection[FeatureMap | Blank]) -> list[FeatureMap]:
 
 def _rule_title(cells: Collection[FeatureMap | Blank]) -> str:
     """What was done to the channels, for the title, where it is the same in all cells."""
-    methods = {fm.method or fm.rule for fm in _maps_of(cells)}
+    maps = _maps_of(cells)
+    methods = {fm.method or fm.rule for fm in maps if not is_dense(fm)} or {fm.method or fm.rule for fm in maps}
     if len(methods) != 1 or "" in methods:
         return ""
     method = methods.pop()
@@ -247,4 +259,7 @@ def _details(fm: FeatureMap) -> tuple[str, ...]:
     count = fm.shape[-1]
     word = channel_word(fm)
     channels = counted(count, word) if count == fm.of else f"{count} of {counted(fm.of, word)}"
-    return tuple(filter(None, (size_text(fm.spatial), "" if fm.rule or fm.of == 1 else channels)))
+    size = "" if is_dense(fm) else size_text(fm.spatial)
+    size += " positions" if size and len(fm.spatial) == 1 else ""
+    shown = f"slice {middle(fm.spatial[0])} of {fm.spatial[0]}" if len(fm.spatial) == 3 and not is_dense(fm) else ""
+    return tuple(filter(None, (size, shown, "" if fm.rule or fm.of == 1 else channels)))

@@ -57,6 +57,8 @@ def alone(picture: Picture, cell: Cell) -> Picture:
         bar=None,
         zoom=picture.zooms[picture.cells.index(cell)] if picture.zooms else picture.zoom,
         zooms=(),
+        tall=picture.talls[picture.cells.index(cell)] if picture.talls else picture.tall,
+        talls=(),
         frame=None if frame is None else frame[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].copy(),
         drawing=None,
     )

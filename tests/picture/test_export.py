@@ -239,7 +239,8 @@ def test_labels_at_the_ends_of_a_bar_stay_beside_it():
 
 
 def test_a_blank_cell_of_a_comparison_has_no_colour_of_nan():
-    blank = ls.compare({"a": np.random.default_rng(0).random((1, 8, 8, 4)), "b": as_map(np.ones((1, 8)), "bc")})
+    maps = {"a": np.random.default_rng(0).random((1, 8, 8, 4)), "b": as_map(np.ones((1, 8)), "bc")}
+    blank = ls.compare(maps, combine="mean")
     axes = blank.to_matplotlib().axes
     arrays = [panel.images[0].get_array() for panel in axes if panel.images and panel.get_label() == "channel -1"]
     assert len(arrays) == 1 and arrays[0].ndim == 3

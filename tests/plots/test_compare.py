@@ -13,9 +13,10 @@ from PIL import Image
 import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises, wording
-from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, GAP, INK, INK_MIDDLE, NAN, TOP
+from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, GAP, INK, INK_MIDDLE, NAN, OWN, TOP
 from layerscope.picture.font import SMALL, font
 from layerscope.picture.heading import MARGIN
+from layerscope.picture.palette import palette
 from layerscope.plots import compare_grid, compare_layout
 
 
@@ -48,6 +49,18 @@ def assert_true(picture, cell, expected):
     np.testing.assert_allclose(picture.decode(cell)[inside], expected[inside], atol=reach / TOP * 1.02)
     assert (codes[expected > cell.high + 1e-5] == ABOVE).all()
     assert (codes[expected < cell.low - 1e-5] == BELOW).all()
+
+
+def assert_shown(picture, cell, expected):
+    """The same, also for numbers that go on below: what is left of the last row is paper."""
+    codes = picture.codes(cell)
+    if codes.shape == expected.shape:
+        assert_true(picture, cell, expected)
+        return
+    count = expected.size
+    assert (codes.ravel()[count:] == GAP).all()
+    step = max(cell.high, -cell.low, cell.high - cell.low) / TOP
+    np.testing.assert_allclose(picture.decode(cell).ravel()[:count], expected.ravel(), atol=step * 1.02)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +97,13 @@ def test_layers_by_images_decode_in_every_scale(scale, clip):
 def test_rows_read_through_their_own_bars():
     maps = layers()
     picture = ls.compare(maps, scale="row")
-    rgb = picture.rgb().astype(int)
+    rgb, codes = picture.rgb().astype(int), picture.pixels if picture.indexed else picture.frame
     for cells, values in zip(grid(picture, 3), maps.values(), strict=True):
         top = min(cell.y for cell in cells)
         right = max(cell.x + cell.width for cell in cells) + 4
-        strip = picture.pixels[top + cells[0].height // 2, right:]
-        x = right + int(np.flatnonzero(strip <= TOP)[0])
-        inside = picture.pixels[:, x] <= TOP
+        strip = codes[top + cells[0].height // 2, right:]
+        x = right + int(np.flatnonzero((strip <= TOP) | (strip == OWN))[0])
+        inside = (codes[:, x] <= TOP) | (codes[:, x] == OWN)
         ys = np.flatnonzero(
             inside & (np.abs(np.arange(len(inside)) - top - cells[0].height // 2) <= cells[0].height // 2)
         )
@@ -107,8 +120,9 @@ def test_rows_read_through_their_own_bars():
 
 @pytest.mark.parametrize("scale", ["row", "column"])
 def test_what_is_cut_shows_on_the_bars_of_rows_and_columns(scale):
-    plain = ls.compare(layers(), scale=scale)
-    cut = ls.compare(layers(), scale=scale, clip=(10, 90))
+    maps = {name: values + 9 for name, values in layers().items()}
+    plain = ls.compare(maps, scale=scale)
+    cut = ls.compare(maps, scale=scale, clip=(10, 90))
     for mark in (BELOW, ABOVE):
         cells = np.zeros(cut.pixels.shape, bool)
         for cell in cut.cells:
@@ -218,13 +232,8 @@ def test_models_by_layers_leave_cells_blank_with_the_reason():
     }
     picture = ls.compare(models, images=[1])
     columns = ["conv", "fc", "tokens", "extra", "volume", "pooled"]
-    reasons = {
-        ("first", "fc"): "dense: 1000 numbers",
-        ("first", "tokens"): "sequence of 9",
-        ("second", "conv"): "14 × 14 against 7 × 7",
-        ("second", "volume"): "volume: 5 × 4 × 3",
-        ("third", "pooled"): "one pixel: 8 numbers",
-    }
+    reasons = {("second", "conv"): "14 × 14 against 7 × 7"}
+    whole = {"fc", "pooled"}
     for (model, maps), cells in zip(models.items(), grid(picture, 6), strict=True):
         for layer, cell in zip(columns, cells, strict=True):
             reason = reasons.get((model, layer), "" if layer in maps else "no layer of this name")
@@ -235,7 +244,10 @@ def test_models_by_layers_leave_cells_blank_with_the_reason():
                 assert (picture.codes(cell) > TOP).all(), "no colours of the scale in a blank cell"
                 assert (picture.codes(cell) != GAP).any(), "and the reason is written there"
             else:
-                assert_true(picture, cell, maps[layer][1].astype(np.float64).mean(-1).astype(np.float32))
+                values = np.asarray(getattr(maps[layer], "values", maps[layer]))[1].astype(np.float64)
+                shown = values if layer in whole else values.mean(-1)
+                shown = shown[1] if layer == "volume" else shown
+                assert_shown(picture, cell, shown.astype(np.float32))
     wording(picture.alt(), "1", "14 × 14", "7 × 7")
     unequal = ls.compare(models, same_size=False)
     cell = grid(unequal, 6)[1][0]
@@ -381,8 +393,8 @@ def test_the_file_remembers_what_was_compared(tmp_path):
         ({}, {}, ls.BadOption),
         ({"m": {}}, {}, ls.BadOption),
         ({"a": noise(1, 4, 4, 1), "m": {"b": noise(1, 4, 4, 1)}}, {}, ls.BadOption),
-        ({"a": dense(2, 9), "b": noise(2, 1, 1, 5)}, {}, ls.BadLayout),
-        (noise(1, 1, 1, 1), {}, ls.BadLayout),
+        ({"a": dense(2, 9), "b": noise(2, 1, 1, 5)}, {"combine": "norm"}, ls.BadLayout),
+        (noise(1, 1, 1, 9), {"channels": [1]}, ls.BadLayout),
         (layers(), {"images": []}, ls.BadOption),
         (layers(), {"images": [3]}, ls.BadOption),
         (layers(), {"images": [0.5]}, ls.BadOption),
@@ -414,6 +426,54 @@ def test_the_file_remembers_what_was_compared(tmp_path):
 def test_bad_comparisons_are_named(maps, options, error):
     with raises(error):
         ls.compare(maps, **options)
+
+
+@pytest.mark.parametrize("count", [1, 5, 113, 1000, 25088])
+def test_numbers_of_a_dense_layer_are_all_drawn_in_a_low_row(count):
+    values = noise(2, count)
+    picture = ls.compare({"conv": noise(2, 8, 8, 3), "fc": ls.FeatureMap.of_array(values, "bc")})
+    cells = grid(picture, 2)[1]
+    for image, cell in enumerate(cells):
+        assert cell.width <= 224
+        assert cell.height <= (64 if count < 9999 else 112)
+        assert_shown(picture, cell, values[image])
+
+
+def test_a_sequence_and_a_volume_are_combined_as_maps_are():
+    tokens, volume = noise(1, 50, 6), noise(1, 5, 6, 7, 4)
+    maps = {"tokens": ls.FeatureMap.of_array(tokens, "bnc"), "volume": ls.FeatureMap.of_array(volume, "bdhwc")}
+    first, second = (row[0] for row in grid(ls.compare(maps, combine="max"), 1))
+    picture = ls.compare(maps, combine="max")
+    assert_true(picture, first, tokens[0].max(-1)[None])
+    assert_true(picture, second, volume[0, 2].max(-1))
+    written = [line.text for line in picture.drawing.lines]
+    assert {"50 positions", "7 × 6 × 5", "slice 2 of 5"} <= set(written)
+    wording(picture.alt())
+    one = ls.compare(maps["volume"], channels=[3])
+    assert_true(one, one.cells[0], volume[0, 2, ..., 3])
+
+
+@pytest.mark.parametrize("scale", ["row", "cell"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_each_row_has_the_colours_of_its_own_signs(scale, theme):
+    maps = {"conv": noise(2, 8, 8, 1), "relu": np.abs(noise(2, 6, 6, 1)) + 1}
+    picture = ls.compare(maps, scale=scale).themed(theme)
+    viridis, vik = palette("viridis"), palette("vik")
+    for (name, values), cells, colors in zip(maps.items(), grid(picture, 2), (vik, viridis), strict=True):
+        for image, cell in enumerate(cells):
+            drawn = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+            assert (drawn[:, :, None] == colors[: TOP + 1]).all(-1).any(-1).all(), name
+            assert_shown(picture, cell, values[image, ..., 0])
+            step = (cell.high - cell.low) / TOP / 2
+            if name == "relu":
+                np.testing.assert_allclose(picture.decode(cell), values[image, ..., 0], atol=step * 1.02)
+    if scale == "row":
+        painted = {tuple(box.color) for box in picture.drawing.boxes if isinstance(box.color, tuple)}
+        assert len(painted) > 50, "the bar has them as well"
+        assert painted <= set(map(tuple, viridis[: TOP + 1].tolist()))
+        assert len(picture.drawing.ramps) == 1
+    asked = ls.compare(maps, scale=scale, colors="vik")
+    assert asked.indexed, "colours that are asked for hold for all rows"
 
 
 def test_a_map_without_images_is_named():

@@ -100,3 +100,10 @@ def down(reduce: np.ufunc, rows: np.ndarray) -> np.ndarray:
     wider = np.int64 if reduce is np.add else None
     result = reduce.reduce(lanes.reshape(together, channels), axis=0, dtype=wider)
     return result if whole == count else reduce(result, reduce.reduce(rows[whole:], axis=0, dtype=wider))
+
+
+def union(limits: np.ndarray, norm: str) -> np.ndarray:
+    """One range that holds all the ranges; (0, 0) where there is no finite value, or by `"log"` none above 0."""
+    low, high = limits[..., 0], limits[..., 1]
+    kept = low > 0 if norm == "log" else ~np.isnan(low)
+    return np.array([low[kept].min(), high[kept].max()]) if kept.any() else np.zeros(2)

@@ -150,6 +150,9 @@ class Pixels:
         if self.frame is None:
             raise BadOption("this RGB picture has no frame, so its theme can't be changed")
         around = np.take(self._colors(theme), self.frame, axis=0)
+        if self.scale is not None and self.scale.mixed:
+            for cell in self.cells:
+                paint_cell(around, self.frame, cell, self.scale, theme)
         own = self.frame == OWN
         around[own] = self.pixels[own]
         return replace(self, pixels=around, theme=theme)
@@ -176,11 +179,12 @@ class Pixels:
             cell: One of `cells`.
 
         Raises:
-            BadOption: Where the picture is RGB.
+            BadOption: Where the cell is a photo, colours, or a map that is blended with a photo.
         """
-        if not self.indexed:
-            raise BadOption("this picture is RGB: only indexed pictures hold codes")
-        box = self.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+        source = self.pixels if self.indexed else self.frame
+        box = None if source is None else source[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+        if box is None or (not self.indexed and (box == OWN).any()):
+            raise BadOption("this picture is RGB: this cell of it holds colours and no codes")
         index = self.cells.index(cell) if self.zooms else 0
         zoom = self.zooms[index] if self.zooms else self.zoom
         codes = box[:: self.talls[index] if self.talls else self.tall or zoom, ::zoom]
@@ -200,9 +204,16 @@ class Pixels:
             cell: One of `cells`.
 
         Raises:
-            BadOption: Where the picture is RGB or has no scale.
+            BadOption: As for `codes`, and where the picture has no scale.
         """
         if self.scale is None:
             raise BadOption("this picture has no scale, so its colours don't stand for values")
         known = np.isfinite(cell.low) and np.isfinite(cell.high)
-        return replace(self.scale, limits=(cell.low, cell.high) if known else (0.0, 0.0)).decode(self.codes(cell))
+        return self.scale.alone((cell.low, cell.high) if known else (0.0, 0.0)).decode(self.codes(cell))
+
+
+def paint_cell(pixels: np.ndarray, codes: np.ndarray, cell: Cell, scale: Scale, theme: str = "light") -> None:
+    """Paint one cell of a picture, given by its codes, into the RGB `pixels` in the colours of its own range."""
+    if np.isfinite(cell.low) and np.isfinite(cell.high):
+        box = slice(cell.y, cell.y + cell.height), slice(cell.x, cell.x + cell.width)
+        pixels[box] = np.take(scale.alone((cell.low, cell.high)).palette(theme), codes[box], axis=0)

@@ -12,12 +12,12 @@ bar beside it, so the two can't disagree.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..arrays.ranges import checked_clip, extent_of, percentiles
+from ..arrays.ranges import checked_clip, extent_of, percentiles, union
 from ..core.note import Note
 from ..errors import BadScale, near
 from .codes import ABOVE, BELOW, CONSTANT, NEG_INF, POS_INF, TOP, ends, marked
@@ -255,6 +255,30 @@ class Scale:
         low, high = self.limits[image, channel]
         return float(low), float(high)
 
+    @property
+    def mixed(self) -> bool:
+        """Whether some cells of a comparison diverge from the centre and others don't, each kind in its usual colours.
+
+        >>> Scale([[(-1.0, 1.0)], [(0.0, 1.0)]], center=0.0, per="row").mixed
+        True
+        """
+        if self.single or self.per not in ("row", "column", "cell") or self.center is None or self.colors != DIVERGING:
+            return False
+        low, high = self.limits[..., 0], self.limits[..., 1]
+        return not ((low < self.center) & (self.center < high))[low < high].all()
+
+    def alone(self, limits: tuple[float, float]) -> Scale:
+        """The scale of a tile that has these limits.
+
+        >>> Scale([[(-1.0, 1.0)], [(0.0, 1.0)]], center=0.0, per="row").alone((0.0, 1.0)).colors
+        'viridis'
+
+        Args:
+            limits: The tile's range, two finite numbers.
+        """
+        straight = self.center is not None and self.mixed and not limits[0] < self.center < limits[1]
+        return replace(self, limits=limits, colors="", center=None) if straight else replace(self, limits=limits)
+
     def codes(self, values: Any, image: int = 0, channel: int = 0) -> np.ndarray:
         """The codes of some values, uint8 of the same shape: 0 to 240 within the limits, marks above.
 
@@ -267,6 +291,8 @@ class Scale:
             channel: The index of the channel, where there is a range for each tile.
         """
         low, high = self.range(image, channel)
+        if self.mixed:
+            return self.alone((low, high)).codes(values)
         return marked(np.asarray(values), low, high, self.curve)
 
     def decode(self, codes: Any, image: int = 0, channel: int = 0) -> np.ndarray:
@@ -283,6 +309,8 @@ class Scale:
             channel: The index of the channel, where there is a range for each tile.
         """
         low, high = self.range(image, channel)
+        if self.mixed:
+            return self.alone((low, high)).decode(codes)
         curve, (start, end) = self.curve.over(low, high), ends(low, high, self.center)
         codes = np.asarray(codes)
         first, last = map(curve.forward, (start, end)) if low < high else (low, low)
@@ -418,11 +446,5 @@ class Scale:
             rule += f", centred on {number(self.center)}"
         if self.norm != "linear":
             rule += f", {self._norm_text()}"
-        return f"{rule} · colours {colors_text(self.colors)}"
-
-
-def union(limits: np.ndarray, norm: str) -> np.ndarray:
-    """One range that holds all the ranges; (0, 0) where there is no finite value, or by `"log"` none above 0."""
-    low, high = limits[..., 0], limits[..., 1]
-    kept = low > 0 if norm == "log" else ~np.isnan(low)
-    return np.array([low[kept].min(), high[kept].max()]) if kept.any() else np.zeros(2)
+        others = f" and {SEQUENTIAL}" if self.mixed else ""
+        return f"{rule} · colours {colors_text(self.colors)}{others}"

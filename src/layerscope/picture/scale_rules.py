@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.ranges import extent_of
+from ..arrays.ranges import extent_of, union
 from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
@@ -17,7 +17,7 @@ from ..surface import option
 from .codes import within_float32
 from .norms import check_norm, positive, require_positive
 from .numbers import beyond_text
-from .scale import Scale, union
+from .scale import Scale
 
 # What `scale=` of a picture of one map may be.
 ALLOWED = "use 'channel', 'layer', 'images', (low, high) or a Scale"

@@ -113,6 +113,8 @@ def compare(
         hint = ""
         if any(blank.kind == "groups" for blank in blanks):
             hint = "; heatmap() draws factors and clusters, with a legend"
+        elif any(blank.kind == "shape" for blank in blanks):
+            hint = ": leave out combine= and channels=, and all numbers are drawn"
         reasons = "; ".join(dict.fromkeys(blank.text for blank in blanks))
         raise BadLayout(f"no cell has a map: {reasons}{hint}")
     rule = fit_table_scale(table, options)

@@ -14,7 +14,7 @@ from ..core.placement import Placement
 from ..errors import BadOption, BadScale, LayerscopeError, near
 from ..picture.codes import ABOVE, BELOW
 from ..picture.norms import require_positive
-from ..picture.scale import Scale
+from ..picture.scale import DIVERGING, Scale
 from ..picture.scale_rules import Beyond, given_scale
 from ..safe_text import counted
 from ..surface import option
@@ -154,6 +154,8 @@ def fit_table_scale(table: Table, options: DrawOptions) -> Scale | None:
         return None
     if norm == "log":
         require_positive(flat[None, :, None], limits)
+    # Colours that are asked for hold for all cells.
+    colors = "crameri:vik" if colors == DIVERGING else colors
     ends = fitted.limits if scale == "all" else limits
     return Scale.within(ends, colors, None, scale, clip if cut else None, norm)
 
@@ -185,7 +187,7 @@ def shared_bar(table: Table, rule: Scale, row: Any, column: Any) -> tuple[Scale,
     beyond = _sum_beyond(parts) if parts else Beyond()
     marks = {mark for mark, count in ((BELOW, beyond.below), (ABOVE, beyond.above)) if count}
     reach = (beyond.least, beyond.most) if parts else None
-    return Scale(shared, rule.colors, rule.center, "fixed", rule.clip, rule.norm), marks, reach
+    return replace(rule.alone(shared), per="fixed"), marks, reach
 
 
 def combine_all(maps: Mapping[Any, FeatureMap], combine: Any) -> dict[Any, FeatureMap | Blank]:

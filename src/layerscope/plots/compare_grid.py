@@ -79,6 +79,7 @@ class Grid:
     bars: dict[int, ColorBar]
     photo_high: int
     shift: int
+    lowest: int
 
     @classmethod
     def of(cls, table: Table, rule: Scale | None, options: DrawOptions, measured: str) -> Grid:
@@ -128,7 +129,21 @@ class Grid:
         hidden = rule is not None and rule.per == "column" and not options.bar
         ranges = () if hidden else _ranges(table, rule, wide, letters)
         return cls(
-            table, rule, text, across, tuple(highs), wide, left, over, names, heads, ranges, bars, photo_high, shift
+            table,
+            rule,
+            text,
+            across,
+            tuple(highs),
+            wide,
+            left,
+            over,
+            names,
+            heads,
+            ranges,
+            bars,
+            photo_high,
+            shift,
+            lowest,
         )
 
     @property
@@ -191,7 +206,8 @@ class Grid:
     def units(self, row: int, column: int) -> Units:
         """How the units of a cell lie in it; a single one for a cell without a map."""
         entry = self.table.entries[row][column]
-        return Units(1, 1, 1, 1) if entry.plane is None else units_of(entry, self.highs[row], self.wide)
+        high = min(self.highs[row], self.lowest) if entry.flat else self.highs[row]
+        return Units(1, 1, 1, 1) if entry.plane is None else units_of(entry, high, self.wide)
 
     def corner(self, row: int, column: int) -> tuple[int, int]:
         """The corner of a cell."""

@@ -15,6 +15,7 @@ from ..picture.colorbar import BAR_GAP, cap_boxes, ramp_codes
 from ..picture.font import Font, font
 from ..picture.palette import marks_of, palette
 from ..picture.picture import Picture
+from ..picture.pixels import paint_cell
 from ..picture.scale import Scale
 from ..picture.shapes import Box, Cell, Text
 from .compare_cells import PHOTO, Table, all_beyond, shared_bar
@@ -44,29 +45,40 @@ def draw_table(
     beyond = all_beyond(table, rule)
     notes = (*frame.notes, *(beyond.words(rule, options.clip) if rule is not None else ()))
     bar = rule if rule is not None and rule.single else None
+    mixed = rule is not None and rule.mixed
+    # Their colours at the ends of one bar aren't those at the ends of another.
+    marks = marks - {BELOW, ABOVE} if mixed else marks
     frame = replace(frame, notes=notes, bar=bar, marks=marks, reach=(beyond.least, beyond.most), text=grid.text)
     canvas = options.framed(frame).around(*grid.size, beside=(grid.corner(0, 0)[0], grid.block))
     _write_names(canvas, grid)
-    indices = [(row, column) for row in range(len(table.rows)) for column in range(len(table.columns))]
-    cells = [_draw_cell(canvas, grid, index, codes.get(index)) for index in indices]
-    units = [grid.units(*index) for index in indices]
-    if rule is not None and options.bar:
-        _draw_bars(canvas, grid, rule)
-    if table.photos is None and not any(entry.colored for row in table.entries for entry in row):
-        zooms, talls = tuple(unit.wide for unit in units), tuple(unit.tall for unit in units)
-        return canvas.picture(cells, rule, provenance, zooms=zooms, talls=() if zooms == talls else talls)
-    pixels, photos = _draw_colours(canvas, grid, cells)
-    return canvas.picture((*photos, *cells), rule, provenance, pixels)
-
-
-def _draw_colours(canvas: Canvas, grid: Grid, cells: Sequence[Cell]) -> tuple[np.ndarray, list[Cell]]:
-    """The canvas as RGB, with the photos and the maps that are colours; and the cells of the photos."""
-    table, rule = grid.table, grid.rule
     for index, photo in enumerate(table.photos or ()):
         if photo is None:
             y, x, high = grid.photo_box(index)
             _draw_reason(canvas.body[y : y + high, x : x + grid.wide], "no photo", grid.letters)
+    indices = [(row, column) for row in range(len(table.rows)) for column in range(len(table.columns))]
+    cells = [_draw_cell(canvas, grid, index, codes.get(index)) for index in indices]
+    units = [grid.units(*index) for index in indices]
+    bars = _draw_bars(canvas, grid, rule) if rule is not None and options.bar else []
+    zooms, talls = tuple(unit.wide for unit in units), tuple(unit.tall for unit in units)
+    talls = () if zooms == talls else talls
+    if table.photos is None and not mixed and not any(entry.colored for row in table.entries for entry in row):
+        return canvas.picture(cells, rule, provenance, zooms=zooms, talls=talls)
     pixels = paper(canvas, rule.palette() if rule else palette(None))
+    if rule is not None and mixed:
+        for cell in cells:
+            paint_cell(pixels, canvas.codes, cell, rule)
+        for scale, boxes in bars:
+            _paint_bar(canvas, scale, boxes)
+    photos = _draw_colours(canvas, grid, cells, pixels)
+    ones = (1,) * len(photos)
+    return canvas.picture(
+        (*photos, *cells), rule, provenance, pixels, zooms=(*ones, *zooms), talls=talls and (*ones, *talls)
+    )
+
+
+def _draw_colours(canvas: Canvas, grid: Grid, cells: Sequence[Cell], pixels: np.ndarray) -> list[Cell]:
+    """The photos and the maps that are colours; returns the cells of the photos."""
+    table = grid.table
     entries = [entry for row in table.entries for entry in row]
     for entry, cell in zip(entries, cells, strict=True):
         if entry.colored and entry.plane is not None:
@@ -77,7 +89,16 @@ def _draw_colours(canvas: Canvas, grid: Grid, cells: Sequence[Cell]) -> tuple[np
     for cell in photos:
         if cell.note == PHOTO:
             canvas.own(*cell[:4])
-    return pixels, photos
+    return photos
+
+
+def _paint_bar(canvas: Canvas, scale: Scale, parts: Sequence[Box]) -> None:
+    """A bar in the colours of its own scale, which the palette of the picture doesn't have."""
+    colors = scale.palette()
+    for box in parts:
+        assert isinstance(box.color, int)
+        red, green, blue = colors[box.color].tolist()
+        canvas.paint(box._replace(color=(red, green, blue)))
 
 
 def _encode(table: Table, rule: Scale | None) -> tuple[dict[tuple[int, ...], np.ndarray], set[int]]:
@@ -167,20 +188,40 @@ def _draw_photos(canvas: Canvas, pixels: np.ndarray, grid: Grid) -> list[Cell]:
     return cells
 
 
-def _draw_bars(canvas: Canvas, grid: Grid, rule: Scale) -> None:
-    """The bars of ranges for each row, to the right, or for each column, below."""
+def _draw_bars(canvas: Canvas, grid: Grid, rule: Scale) -> list[tuple[Scale, list[Box]]]:
+    """The bars of ranges for each row, to the right, or for each column, below.
+
+    Returns those that have other colours than the picture, with the boxes that they are to be painted in.
+    """
+    others: list[tuple[Scale, list[Box]]] = []
     for block in grid.blocks:
         for row, bar in grid.bars.items():
             y, _ = grid.corner(row, block * grid.across)
+            start = len(canvas.ramps), len(canvas.boxes)
             canvas.draw_bar(grid.bar_left + round(BAR_GAP * grid.text), y, grid.highs[row], bar)
+            others += _others(canvas, start, rule, bar.scale)
     if rule.per == "column":
         for column in with_values(grid.table, "column"):
             _, x = grid.corner(0, column)
             y = grid.block_top(column // grid.across) + grid.block - grid.foot
             scale, marks, _ = shared_bar(grid.table, rule, slice(None), column)
+            start = len(canvas.ramps), len(canvas.boxes)
             _draw_bar_across(canvas, Box(x, y, grid.wide, grid.gap, 0), scale, marks)
+            others += _others(canvas, start, rule, scale)
             for row, line in enumerate(grid.ranges[0][column]):
                 canvas.write(x, y + grid.gap + 2 + row * grid.letters.height, line, muted=True)
+    return others
+
+
+def _others(canvas: Canvas, start: tuple[int, int], rule: Scale, scale: Scale) -> list[tuple[Scale, list[Box]]]:
+    """Take ramp and caps drawn since `start` from the canvas, where their colours aren't those of the picture."""
+    if scale.colors == rule.colors:
+        return []
+    ramps, boxes = canvas.ramps[start[0] :], canvas.boxes[start[1] :]
+    caps = [box for box in boxes if box.color in (ABOVE, BELOW)]
+    del canvas.ramps[start[0] :]
+    canvas.boxes[start[1] :] = [box for box in boxes if box.color not in (ABOVE, BELOW)]
+    return [(scale, [*caps, *(box for ramp in ramps for box in ramp.boxes())])]
 
 
 def _draw_bar_across(canvas: Canvas, box: Box, scale: Scale, marks: set[int]) -> None:

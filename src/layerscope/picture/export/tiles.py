@@ -47,7 +47,7 @@ def alone(picture: Picture, cell: Cell) -> Picture:
     own = picture.scale
     if own is not None and not own.single:
         limits = (cell.low, cell.high) if cell.low <= cell.high else (0.0, 0.0)
-        own = replace(own, limits=limits)
+        own = own.alone(limits)
     frame = picture.frame
     return replace(
         picture,

@@ -152,7 +152,7 @@ class Pixels:
         around = np.take(self._colors(theme), self.frame, axis=0)
         if self.scale is not None and self.scale.mixed:
             for cell in self.cells:
-                paint_cell(around, self.frame, cell, self.scale, theme)
+                paint_cell(around, self.frame, cell, self.scale, theme=theme)
         own = self.frame == OWN
         around[own] = self.pixels[own]
         return replace(self, pixels=around, theme=theme)
@@ -212,7 +212,7 @@ class Pixels:
         return self.scale.alone((cell.low, cell.high) if known else (0.0, 0.0)).decode(self.codes(cell))
 
 
-def paint_cell(pixels: np.ndarray, codes: np.ndarray, cell: Cell, scale: Scale, theme: str = "light") -> None:
+def paint_cell(pixels: np.ndarray, codes: np.ndarray, cell: Cell, scale: Scale, *, theme: str = "light") -> None:
     """Paint one cell of a picture, given by its codes, into the RGB `pixels` in the colours of its own range."""
     if np.isfinite(cell.low) and np.isfinite(cell.high):
         box = slice(cell.y, cell.y + cell.height), slice(cell.x, cell.x + cell.width)

@@ -41,7 +41,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .safe_text import printable
 from .surface import by_surface
@@ -201,21 +201,29 @@ def near(name: str, known: Iterable[str], count: int = 3) -> str:
     folded: dict[str, str] = {}
     for word in known:
         folded.setdefault(word.lower(), word)
-    close = difflib.get_close_matches(name.lower(), folded, n=count, cutoff=0.6)
-    if not close:
+    return _suggested([folded[word] for word in difflib.get_close_matches(name.lower(), folded, n=count, cutoff=0.6)])
+
+
+def _suggested(names: Sequence[str]) -> str:
+    if not names:
         return ""
-    *others, last = [repr(folded[word]) for word in close]
+    *others, last = map(repr, names)
     return f". Did you mean {', '.join(others)} or {last}?" if others else f". Did you mean {last}?"
 
 
 def unknown_layer(name: str, known: Iterable[str], hint: str = "") -> LayerNotFound:
-    """The error for a name that no layer has, with the closest of the known names, or else with a hint.
+    """The error for a name that no layer has, with known names that hold it, or else the closest ones, or else a hint.
 
+    >>> str(unknown_layer("conv2", ["block1_conv1", "block1_conv2", "fc"]))
+    "no layer 'conv2'. Did you mean 'block1_conv2'? `layers()` lists them all"
     >>> str(unknown_layer("block1_con2", ["block1_conv2", "fc"]))
     "no layer 'block1_con2'. Did you mean 'block1_conv2'? `layers()` lists them all"
     """
+    known = list(dict.fromkeys(known))
+    holding = [word for word in known if len(name) > 2 and name.lower() in word.lower()]
+    close = _suggested(holding[:3]) or near(name, known)
     lists = by_surface("`layers()`", "`layerscope layers MODEL`")
-    return LayerNotFound(f"no layer {name!r}{near(name, known) or hint or '.'}", f"{lists} lists them all")
+    return LayerNotFound(f"no layer {name!r}{close or hint or '.'}", f"{lists} lists them all")
 
 
 def first_line(error: BaseException) -> str:

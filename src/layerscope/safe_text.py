@@ -42,6 +42,17 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
+def capitalised(text: str) -> str:
+    """Prose with a capital letter; a text that begins with a name or a sign as it is.
+
+    >>> capitalised("mean of 64 channels"), capitalised("block1_conv2 is dead")
+    ('Mean of 64 channels', 'block1_conv2 is dead')
+    """
+    first = text.partition(" ")[0].rstrip(",:")
+    plain = first.isalpha() and first.islower() and first.isascii()
+    return text[:1].upper() + text[1:] if plain else text
+
+
 def legible(text: str) -> str:
     r"""`text` as it is drawn: printable, and its accents in one character with their letter.
 

@@ -169,11 +169,15 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
             "tiles": ("4 of 32 channels", title),
             "limits": ("fixed range −1…1", scale),
             "signed": ("fixed range −0.5…1", scale),
-            "overlay": ("greyed for this picture", caption),
-            "weights": ("weighted sum of 32 channels", title),
+            "overlay": ("shown in grey", caption),
+            "weights": ("Weighted sum of 32 channels", title),
             "pca": ("PCA of 32", title),
         }.get(
-            name, (f"{name if name not in ('max', 'total') else {'max': 'maximum', 'total': 'sum'}[name]} of 32", title)
+            name,
+            (
+                f"{ {'max': 'Maximum', 'total': 'Sum', 'deviation': 'Standard deviation'}.get(name, name.capitalize()) } of 32",
+                title,
+            ),
         )
         assert expected[0] in expected[1]
 

@@ -51,7 +51,7 @@ def test_resume_makes_what_is_missing_half_written_or_of_a_changed_photo(run):
     before = stamps()
     code, again, err = run("--per-page", "20", "--resume")
     assert (code, again, stamps()) == (0, [], before)
-    wording([line for line in err if "complete" in line or "files of" in line])
+    wording([line for line in err if "complete" in line or "files from" in line])
 
     page = next(path for path in out if path.startswith("out/1-") and path.endswith("-p2.png"))
     Path(page).write_bytes(whole[page][: len(whole[page]) // 2])

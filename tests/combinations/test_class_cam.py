@@ -198,7 +198,8 @@ def test_the_class_activation_map_is_the_sum_with_those_weights():
     for target in (282, "tiger cat", None):
         cam = ls.class_cam(fm, target)
         np.testing.assert_array_equal(cam.values, expected)
-        wording(cam.rule, "282", "tiger cat")
+        wording(cam.rule, '"tiger cat"')
+        assert cam.provenance["class"] == 282
     assert ls.class_cam(fm, "espresso").values.max() < expected.max()
     assert (ls.class_cam(fm, "espresso", positive=True).values >= 0).all()
     with raises(ls.BadOption, "'tiger cat'"):

@@ -49,7 +49,7 @@ def test_every_name_draws(scope, photos, name):
     picture = ls.show(scope, photos / "0.png", "1", combine=name, target="cat")
     assert picture.width > 100
     fm = scope.capture(photos / "0.png", "1", target="cat")["1"]
-    assert picture.title.startswith(combined(fm, name, "cat").rule)
+    assert picture.title.lower().startswith(combined(fm, name, "cat").rule.lower())
 
 
 @pytest.mark.parametrize("rule", ["clusters:0", "nmf:-1", "nmf:0", "clusters:two"])
@@ -62,7 +62,7 @@ def test_a_target_that_is_not_given_is_the_first_class(scope, photos):
     image = photos / "1.png"
     first = scope.predict(image, top=1)[0][0]
     for name in ("grad-cam", "score-cam"):
-        wording(ls.show(scope, image, "1", combine=name).title, first.index, first.label)
+        wording(ls.show(scope, image, "1", combine=name).title, f'"{first.label}"')
 
 
 @pytest.mark.parametrize("name", ["mean", "grad-cam", "score-cam"])
@@ -120,14 +120,14 @@ def test_each_file_of_a_job_has_its_own_top_1_class(scope, photos, tmp_path, nam
     assert skipped == ["broken.png"]
     for path, index in zip(sorted(written), range(3), strict=True):
         first = scope.predict(photos / f"{index}.png", top=1)[0][0]
-        assert f"{first.index}, {first.label}" in Image.open(path).text["Title"]
+        assert f'"{first.label}"' in Image.open(path).text["Title"]
 
 
 def test_a_job_with_a_target_takes_it_for_all(scope, photos, tmp_path):
     job = Job(scope, ["1"], images=str(photos), combine="hires-cam", target="dog", output=tmp_path / "out")
     titles = [Image.open(path).text["Title"] for path in job.run(lambda id: None)]
     assert len(titles) == 3
-    assert all({"3,", "dog"} <= set(title.split()) for title in titles)
+    assert all('for "dog"' in title for title in titles)
 
 
 def test_a_target_that_does_not_exist_is_named(scope, photos):
@@ -148,7 +148,9 @@ def test_a_whole_number_of_another_library_is_a_class(scope, photos):
     import torch
 
     for target in (np.int64(2), torch.tensor(2)):
-        wording(ls.show(scope, photos / "0.png", "1", combine="grad-cam", target=target).title, "2")
+        picture = ls.show(scope, photos / "0.png", "1", combine="grad-cam", target=target)
+        assert picture.provenance["class"] == 2
+        wording(picture.title, '"cat"')
 
 
 def test_a_rule_without_a_target_notes_it_and_takes_no_gradients(photos):
@@ -167,7 +169,7 @@ def test_the_functions_of_the_table_are_as_good_as_their_names(scope, photos):
         ours, named = ls.show(scope, image, "1", combine=function), ls.show(scope, image, "1", combine=name)
         assert ours.title == named.title
         assert np.array_equal(ours.pixels, named.pixels)
-    wording(ls.show("demo", image, "_blocks.10", channels=[0], combine=ls.score_cam, target=282).title, "282")
+    wording(ls.show("demo", image, "_blocks.10", channels=[0], combine=ls.score_cam, target=282).title, '"tiger cat"')
 
 
 @pytest.mark.limit("the top-1 class of a model")
@@ -266,9 +268,9 @@ def test_on_the_command_line(tmp_path, capsys):
     out = tmp_path / "out.png"
     arguments = ["show", "demo", str(ls.demo_photo()), "-l", "_blocks.10", "--channels", "0:4", "-o", str(out)]
     assert main([*arguments, "--combine", "score-cam", "--target", "tiger cat"]) == 0
-    wording(Image.open(out).text["Title"], "Score-CAM", "282", "tiger cat")
+    wording(Image.open(out).text["Title"], "Score-CAM", '"tiger cat"')
     assert main([*arguments, "--combine", "ablation-cam", "--target", "283"]) == 0
-    wording(Image.open(out).text["Title"], "Ablation-CAM", "283", "Persian cat")
+    wording(Image.open(out).text["Title"], "Ablation-CAM", '"Persian cat"')
     assert main([*arguments, "--combine", "eigen-cam"]) == 0
     capsys.readouterr()
     assert main([*arguments, "--combine", "score-cam", "--target", "tigercat"]) == 1

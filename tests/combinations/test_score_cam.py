@@ -150,7 +150,24 @@ def test_another_target_than_the_capture_by_index_label_and_function(scope, imag
     # One number for the whole batch is asked for image by image.
     np.testing.assert_allclose(ls.ablation_cam(fm, lambda out: out[:, 1].sum()).values, by_index)
     assert np.abs(by_index - ls.ablation_cam(fm).values).max() > 1e-3
-    assert ls.ablation_cam(fm, 1).rule == "Ablation-CAM for class 1, b"
+    assert ls.ablation_cam(fm, 1).rule == 'Ablation-CAM for "b"'
+
+
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        (None, "class 3"),
+        (list("abc"), "class 3"),
+        (list("abcde"), '"d"'),
+        (list("abdde"), '"d" (class 3)'),
+        (["a", "b", "c", "", "e"], "class 3"),
+    ],
+)
+def test_a_class_is_named_by_its_label_and_counted_where_that_is_not_enough(model, images, labels, name):
+    scope = ls.open(model, preprocess=None, labels=labels)
+    cam = ls.ablation_cam(scope.capture(images[:1], "4", channels=[0])["4"], 3)
+    assert cam.rule == f"Ablation-CAM for {name}"
+    assert (cam.provenance["target"], cam.provenance["class"]) == (name, 3)
 
 
 def test_without_a_target_each_image_has_its_own_top_1_class(scope, model, images):

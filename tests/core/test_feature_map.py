@@ -1,6 +1,7 @@
 """FeatureMap: frozen values, channels by their true number, files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,12 @@ def full():
         provenance={"model": "m"},
         rows="row",
     )
+
+
+def test_the_usual_name_of_a_layer_is_saved_where_it_has_one(tmp_path):
+    fm = full()
+    named = replace(fm, layer=replace(fm.layer, usual_name="ReLU6"))
+    assert ls.load(named.save(tmp_path / "named.npz")).layer == named.layer
 
 
 def test_values_are_read_only_and_the_callers_are_not():

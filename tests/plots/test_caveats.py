@@ -28,13 +28,13 @@ def test_stretched_tiles_are_counted():
     values[..., 6] = 0
     wording(notes(values)["faint"], "2", "(2, 5)")
     assert notes(values, channels=[5, 2, 0]) == notes(values)
-    wording(notes(values, channels=[1, 2])["faint"], "1", "(2)")
+    wording(notes(values, channels=[1, 2])["faint"], "Channel 2")
     assert "faint" not in notes(values, channels=[0, 1, 6]), (
         "those that are shown count, and dead ones are named as such"
     )
     assert "faint" not in notes(values, scale="layer")
     values[..., (2, 5)] *= 1e3
-    wording(notes(values)["faint"], "1", "(5)")
+    wording(notes(values)["faint"], "Channel 5")
     assert "faint" not in notes(positive(1, 20, 20, 8))
 
 

@@ -123,9 +123,9 @@ def test_what_is_for_an_overlay_needs_one(scope, name):
 def test_an_overlay_alone_is_one_of_the_mean_and_says_so(scope, maps):
     picture = ls.show(scope, PHOTO, "conv1", overlay=True)
     assert np.array_equal(picture.rgb(), ls.overlay(ls.mean(maps)).rgb())
-    assert "mean" in picture.title
+    assert "Mean" in picture.title
     assert np.array_equal(picture.rgb(), ls.show(scope, PHOTO, "conv1", overlay=True, combine="mean").rgb())
-    assert "norm" in ls.show(scope, PHOTO, "conv1", overlay=True, combine="norm").title
+    assert "Norm" in ls.show(scope, PHOTO, "conv1", overlay=True, combine="norm").title
 
 
 def test_an_overlay_of_one_channel_is_of_that_channel(scope, maps, tmp_path, monkeypatch, capsys):

@@ -217,12 +217,12 @@ def needs_values(channels: Any) -> bool:
 
 
 def where_text(channels: Any) -> str:
-    """What a caption says of a choice of channels: `" where mean > 0.1"` for a condition in words, else nothing.
+    """What a caption says of a choice of channels: `", where mean > 0.1"` for a condition in words, else nothing.
 
     >>> where_text("mean > 0.1"), where_text("0:16")
-    (' where mean > 0.1', '')
+    (', where mean > 0.1', '')
     """
-    return f" where {channels}" if isinstance(channels, str) and needs_values(channels) else ""
+    return f", where {channels}" if isinstance(channels, str) and needs_values(channels) else ""
 
 
 def positions(one: FeatureMap, channels: Any) -> np.ndarray:

@@ -100,7 +100,8 @@ def _shares(one: FeatureMap, region: Sequence[float]) -> np.ndarray:
         raise BadOption(f"region={region!r}: give (top, left, height, width) in pixels of the photo") from error
     if not (0 <= first[0] < last[0] <= height and 0 <= first[1] < last[1] <= width):
         raise BadOption(
-            f"region={tuple(region)}, as (top, left, height, width), isn't a box on the photo of {height} × {width} pixels"
+            f"region={tuple(region)}, as (top, left, height, width), isn't a box on the photo, {height} pixels high and"
+            f" {width} wide"
         )
     along = [
         _share(cells, slice(*span), size)

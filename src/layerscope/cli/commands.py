@@ -126,13 +126,13 @@ def _summary(files: int, images: int, skipped: int, *, seconds: float, folder: P
     """What a run over several images has done, in one line.
 
     >>> _summary(24, 12, 1, seconds=83.2, folder=Path("out"))
-    '24 files of 12 images in out, 1 min 23 s; 1 image skipped'
+    '24 files from 12 images in out, 1 min 23 s; 1 image skipped'
     """
     from ..safe_text import counted
 
     taken = f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
     left_out = f"; {counted(skipped, 'image')} skipped" if skipped else ""
-    return f"{counted(files, 'file')} of {counted(images, 'image')} in {folder or Path()}, {taken}{left_out}"
+    return f"{counted(files, 'file')} from {counted(images, 'image')} in {folder or Path()}, {taken}{left_out}"
 
 
 def _given(options: argparse.Namespace, names: Sequence[str]) -> list[Any]:

@@ -49,8 +49,8 @@ def attention(fm: Any, query: str | int | Sequence[int] = "cls") -> FeatureMap:
     values = _on_grid(fm.values, rows, keys)
     gradient = None if fm.gradient is None else _on_grid(fm.gradient, rows, keys)[0]
     shape = (1, *keys.grid, fm.of)
-    kind = f"{fm.layer.kind} from {source}"
-    layer = replace(fm.layer, kind=kind, axes="bhwc", shape=shape, grid=None, order=(), prefix=keys.prefix)
+    name = f"attention weights from {source}"
+    layer = replace(fm.layer, usual_name=name, axes="bhwc", shape=shape, grid=None, order=(), prefix=keys.prefix)
     return replace(fm, values=values[0], tokens=values[1], gradient=gradient, layer=layer, origin=None)
 
 

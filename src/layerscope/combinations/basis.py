@@ -18,6 +18,7 @@ from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..core.npz import archive_in, array_in
 from ..errors import BadOption, LibraryMissing
+from ..safe_text import counted
 from ..writing import replacing
 
 LARGEST_SEED = 2**32 - 1  # of scikit-learn
@@ -184,3 +185,16 @@ def left_out(sound: np.ndarray) -> tuple[str, ...]:
     """The note on positions with NaN or inf."""
     missing = int(sound.size - sound.sum())
     return (Note("left-out", f"{missing:,} of {sound.size:,} positions left out (NaN or inf)"),) if missing else ()
+
+
+def fitted_to(fm: Any, parts: str, *, given: bool) -> Note:
+    """The note on which images the components, factors or clusters were fitted to."""
+    if given:
+        return Note("basis", f"{parts} of the given basis")
+    images = "this image" if len(fm.ids) == 1 else f"{counted(len(fm.ids), 'image')} together"
+    return Note("basis", f"{parts} fitted to {images}")
+
+
+def no_direction(count: int) -> Note:
+    """The note on positions whose vector has length 0."""
+    return Note("no-direction", f"{counted(count, 'position')} without a direction (a vector of length 0)")

@@ -18,7 +18,7 @@ from ..scope.rerun import Rerun
 from ..scope.scope import Scope
 from ..scope.target import resolve_target
 from ..surface import by_surface, option
-from .class_map import Method, target_text
+from .class_map import Method
 from .smoothing import Averaging, needed_origin
 
 SOFT, EXACT = 5e-2, 2e-3
@@ -113,7 +113,7 @@ def class_cam(
     def method(fm: FeatureMap) -> FeatureMap:
         origin = needed_origin(fm, "class_cam")
         rows = _rows(fm, origin, target)[:, list(fm.channels)]
-        weights, targets = [], []
+        weights, aims = [], []
         for index in range(len(fm.ids)):
             # A row of the classifier, whatever the model's output is made of.
             aim, text = origin.image(index).aimed(target, naming_output=False)
@@ -123,9 +123,9 @@ def class_cam(
                 )
             if not 0 <= aim < len(rows):
                 raise BadOption(f"{option('target', aim)}: the classifier has the classes 0 to {len(rows) - 1}")
-            targets.append(text)
+            aims.append((aim, text))
             weights.append(rows[aim])
-        return Method("Class activation map", positive, target_text(targets)).weigh(fm, np.stack(weights))
+        return Method("Class activation map", positive, aims).weigh(fm, np.stack(weights))
 
     return Averaging(smooth, noise, flip, seed).of("class_cam", method, fm)
 

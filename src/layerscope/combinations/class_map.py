@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ..arrays.reductions import weighted_sum
 from ..core.feature_map import FeatureMap
 from ..core.linear import Linear
 from ..core.note import Note
+from ..scope.target import about_target
 from .smoothing import NO_EVIDENCE, ZERO_GRADIENT
 
 # What `FeatureMap.method` begins with.
@@ -22,11 +24,14 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Method:
-    """A class activation map by its name; `target` in words, `""` for that of the capture; `positive` zeroes the rest."""
+    """A class activation map by its name; `aims` are the target of each image and its text, `()` that of the capture.
+
+    `positive` sets what is below 0 to 0.
+    """
 
     name: str
     positive: bool = False
-    target: str = ""
+    aims: Sequence[tuple[Any, str]] = ()
 
     def weigh(self, fm: FeatureMap, weights: np.ndarray) -> FeatureMap:
         """The map of `[image, channel]` weights: the weighted sum over the channels of each image."""
@@ -35,7 +40,10 @@ class Method:
 
     def combine(self, fm: FeatureMap, values: np.ndarray, linear: Linear | None = None) -> FeatureMap:
         """The map of these values, one per position of `fm`, with its notes."""
-        target = self.target or str(fm.provenance.get("target", "the target"))
+        if self.aims:
+            targets, texts = zip(*self.aims, strict=True)
+            fm = replace(fm, provenance={**fm.provenance, **about_target(targets, _target_text(texts))})
+        target = str(fm.provenance.get("target", "the target"))
         values = values.reshape(*fm.values.shape[:-1], 1).astype(np.float32, copy=False)
         notes = list(_notes(fm, values, target))
         if self.positive:
@@ -56,7 +64,7 @@ def in_images(fm: FeatureMap, images: Sequence[int]) -> str:
     return f" in {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if len(fm.ids) > 1 else ""
 
 
-def target_text(targets: Sequence[str]) -> str:
+def _target_text(targets: Sequence[str]) -> str:
     """One target, or that each image has its own."""
     different = list(dict.fromkeys(targets))
     return different[0] if len(different) == 1 else f"the top-1 class of each image ({', '.join(different[:4])})"

@@ -13,7 +13,17 @@ from ..core.note import Note
 from ..errors import BadOption
 from ..safe_text import counted
 from ..surface import by_surface
-from .basis import LARGEST_SEED, Stored, finite_vectors, learning, left_out, scikit_learn, spread
+from .basis import (
+    LARGEST_SEED,
+    Stored,
+    finite_vectors,
+    fitted_to,
+    learning,
+    left_out,
+    no_direction,
+    scikit_learn,
+    spread,
+)
 
 METRICS = ("euclidean", "cosine")
 STARTS, MOST_ROUNDS = 4, 300
@@ -100,10 +110,10 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
     """
     fm = as_map(fm)
     matrix, sound = finite_vectors(fm, "clusters")
+    source = fitted_to(fm, "clusters", given=basis is not None)
     if basis is None:
         vectors, sound, notes = _vectors(matrix, sound, one_of("metric", metric, METRICS))
         labels, basis = _learned(vectors, fm, k, seed=seed, metric=metric)
-        source = f"clusters of all {len(fm.ids)} images" if len(fm.ids) > 1 else "clusters of this image"
         between = Note("between", f"{basis.between:.1%} of the variance lies between the clusters")
         notes = (between, *basis.notes, *notes)
     else:
@@ -113,12 +123,12 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
                 f"the basis has {counted(basis.centers.shape[1], 'channel')}, this map has {matrix.shape[1]}"
             )
         vectors, sound, notes = _vectors(matrix, sound, one_of("metric", basis.metric, METRICS))
-        labels, source = _nearest(vectors, basis.centers), "with the given basis"
+        labels = _nearest(vectors, basis.centers)
     count = len(basis.centers)
     shares = np.bincount(labels, minlength=count) / max(1, len(labels))
     groups = [{"number": number, "share": float(share)} for number, share in enumerate(shares)]
     near_is = "cosine, on unit vectors" if basis.metric == "cosine" else "Euclidean"
-    texts = (Note("metric", f"k-means, {near_is}"), Note("basis", source), *notes, *left_out(sound))
+    texts = (Note("metric", f"k-means, {near_is}"), source, *notes, *left_out(sound))
     values = spread(labels[:, None].astype(np.float32), sound)
     combined = fm.combined(
         values, counted(count, "cluster"), texts, role="labels", over=counted(matrix.shape[1], "channel")
@@ -141,11 +151,7 @@ def _vectors(matrix: np.ndarray, sound: np.ndarray, metric: str) -> tuple[np.nda
         return unit, sound, ()
     positions = sound.copy()
     positions[sound] = moving
-    return (
-        unit,
-        positions,
-        (Note("no-direction", f"positions without a direction (a vector of length 0): {(~moving).sum():,}"),),
-    )
+    return unit, positions, (no_direction(int((~moving).sum())),)
 
 
 def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: str) -> tuple[np.ndarray, ClusterBasis]:

@@ -14,7 +14,7 @@ from ..core.note import Note
 from ..errors import BadOption
 from ..safe_text import counted
 from ..surface import by_surface
-from .basis import LARGEST_SEED, Stored, finite_vectors, learning, left_out, scikit_learn, spread
+from .basis import LARGEST_SEED, Stored, finite_vectors, fitted_to, learning, left_out, scikit_learn, spread
 
 MOST_ROUNDS = 400
 STRONGEST = 4
@@ -102,7 +102,6 @@ def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative
     matrix, sound, notes = _matrix(fm, negative)
     if basis is None:
         strengths, learned = _learned(matrix, fm, factors, seed=seed, notes=notes)
-        source = f"factors of all {len(fm.ids)} images" if len(fm.ids) > 1 else "factors of this image"
     else:
         learned = FactorBasis.of(basis)
         if learned.components.shape[1] != matrix.shape[1]:
@@ -113,14 +112,13 @@ def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative
             raise BadOption("the basis has negative components, which non-negative factors can't have")
         strengths, energy = _solved(matrix, learned.components)
         learned = replace(learned, energy=energy, notes=notes)
-        source = "with the given basis"
     groups = [
         {"number": number, "share": float(share), "channels": _strongest(row, fm)}
         for number, (row, share) in enumerate(zip(learned.components, learned.energy, strict=True))
     ]
     count = len(groups)
     energy_note = Note("energy", f"energy explained by {counted(count, 'factor')}: {learned.energy.sum():.1%}")
-    texts = (energy_note, Note("basis", source), *learned.notes, *left_out(sound))
+    texts = (energy_note, fitted_to(fm, "factors", given=basis is not None), *learned.notes, *left_out(sound))
     rule, over = f"{counted(count, 'factor')} (NMF)", counted(matrix.shape[1], "channel")
     combined = fm.combined(spread(strengths, sound), rule, texts, role="factors", over=over)
     return replace(

@@ -15,7 +15,7 @@ from ..core.linear import Linear
 from ..core.note import Note
 from ..errors import BadOption, near
 from ..safe_text import counted
-from .basis import Stored
+from .basis import Stored, fitted_to
 
 SIDES = ("auto", "above", "below")
 
@@ -152,12 +152,8 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
 
 
 def _notes(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -> tuple[str, ...]:
-    images = fm.values.shape[0]
     shares = ", ".join(f"PC{index + 1} {share:.1%}" for index, share in enumerate(basis.variance))
-    source = (
-        "with the given basis" if given else f"one basis for {images} images" if images > 1 else "basis of this image"
-    )
-    notes = [Note("variance", f"variance explained: {shares}"), Note("basis", source)]
+    notes = [Note("variance", f"variance explained: {shares}"), fitted_to(fm, "components", given=given)]
     notes += [Note("robust", note) for note in basis.notes]
     if mask is not None:
         how = "by the first component of all positions" if basis.split is not None else "as given"

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.feature_map import FeatureMap
+from ..core.layer import ATTENTION_MAP
 from ..core.note import Note
 from ..errors import BadOption, near
 from ..surface import option
 from . import attention, class_cam, clusters, grad_cam, nmf, pca, reduce, score_cam, similarity
 
-ATTENTION = "kind:AttentionMap"
+ATTENTION = f"kind:{ATTENTION_MAP}"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..core.note import Note
 from ..core.origin import Origin
 from ..errors import BadLayout
 from ..scope.progress import work
-from .class_map import Method, in_images, target_text
+from .class_map import Method, in_images
 from .smoothing import NEARLY_MEAN, Averaging, as_input, needed_origin
 
 BATCH, NEAR = 16, 0.1
@@ -75,19 +75,19 @@ def score_cam(
     def method(fm: FeatureMap) -> FeatureMap:
         origin = needed_origin(fm, "score_cam")
         _check_spatial(fm, origin)
-        weights, targets, spans = [], [], []
+        weights, aims, spans = [], [], []
         size = origin.fitting(batch)
         with work(len(fm.channels) * len(fm.ids), "masks") as step:
             for index, values in enumerate(fm.values):
                 image = origin.image(index)
                 aim, text = image.aimed(target)
-                targets.append(text)
+                aims.append((aim, text))
                 masked = _masked(values, image, size)
                 scores = np.concatenate([_counted(image.scores(inputs, aim), step) for inputs in masked])
                 shifted = np.exp(scores - scores.max())
                 weights.append(shifted / shifted.sum())
                 spans.append(float(np.ptp(scores)))
-        combined = Method("Score-CAM", positive, target_text(targets)).weigh(fm, np.stack(weights))
+        combined = Method("Score-CAM", positive, aims).weigh(fm, np.stack(weights))
         return replace(combined, notes=(*combined.notes, *_nearly_mean(fm, weights, spans)))
 
     return Averaging(smooth, noise, flip, seed).of("score_cam", method, fm)
@@ -141,18 +141,18 @@ def ablation_cam(
 
     def method(fm: FeatureMap) -> FeatureMap:
         origin = needed_origin(fm, "ablation_cam")
-        weights, targets = [], []
+        weights, aims = [], []
         size = origin.fitting(batch)
         with work(len(fm.channels) * len(fm.ids), "masks") as step:
             for index in range(len(fm.ids)):
                 image = origin.image(index)
                 aim, text = image.aimed(target)
-                targets.append(text)
+                aims.append((aim, text))
                 score = float(image.scores(image.inputs, aim)[0])
                 parts = _groups(fm.channels, size)
                 without = np.concatenate([_counted(_without(image, part, fm, aim), step) for part in parts])
                 weights.append((score - without) / abs(score) if score else score - without)
-        return Method("Ablation-CAM", positive, target_text(targets)).weigh(fm, np.stack(weights))
+        return Method("Ablation-CAM", positive, aims).weigh(fm, np.stack(weights))
 
     return Averaging(smooth, noise, flip, seed).of("ablation_cam", method, fm)
 

@@ -16,6 +16,7 @@ from ..core.note import Note
 from ..errors import BadLayout, BadOption
 from ..safe_text import counted
 from ..surface import by_surface
+from .basis import no_direction
 
 METRICS = ("cosine", "dot", "euclidean")
 
@@ -63,11 +64,11 @@ def similarity(
     _check_channels(fm, target)
     values, silent = _compared(target.values, query, metric)
     on_photo = f", at {_text(photo)} of the photo" if photo is not None else ""
-    notes = [Note("query", f"query: {_text(position)} of {one.ids[0]}{on_photo}")]
+    notes = [Note("query", f"query: position {_text(position)} of {one.ids[0]}{on_photo}")]
     if silent and not query.any():
         notes.append(Note("no-direction", "the query's vector has length 0, so it has no direction to compare with"))
     elif silent:
-        notes.append(Note("no-direction", f"positions without a direction (a vector of length 0): {silent:,}"))
+        notes.append(no_direction(silent))
     if to is not None and _source(fm) != _source(target):
         notes.append(Note("query", f"query from {_source(fm)}, compared in {_source(target)}"))
     linear = Linear.of(query, target.channels) if metric == "dot" else None
@@ -132,7 +133,7 @@ def _on_photo(one: FeatureMap, photo: Any) -> tuple[int, ...]:
     except (TypeError, ValueError, OverflowError) as error:
         raise BadOption(f"photo={photo!r}: give (row, column) in pixels of the photo") from error
     if not (0 <= y < height and 0 <= x < width):
-        raise BadOption(f"photo={photo!r} is outside the photo of {height} × {width} pixels")
+        raise BadOption(f"photo={photo!r} is outside the photo, {height} pixels high and {width} wide")
     unit = place.unit_at(y, x)
     if unit is None:
         saw = one.placement[0].rows(1), one.placement[0].cols(1)

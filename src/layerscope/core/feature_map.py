@@ -282,7 +282,7 @@ class FeatureMap(Numbers):
         if not self.spatial:
             return self
         values = np.stack([pool(image.reshape(-1, self.shape[-1])) for image in self.values])
-        note = Note("pooled", f"{how} over {' × '.join(map(str, self.spatial))} places")
+        note = Note("pooled", f"{how.replace('gem', 'GeM')} over {' × '.join(map(str, self.spatial[::-1]))} positions")
         return replace(
             self,
             values=values.astype(np.float32),
@@ -424,6 +424,6 @@ def as_map(values: Any, layout: str | None = None, grid: Sequence[int] | None = 
 def _composed(rule: str, over: str, inner: str) -> str:
     """What was done in words: `norm of 64 channels`, `norm of the difference of 64 channels`."""
     if inner:
-        over = "" if inner.endswith(over) else over
+        over = "" if over == "1 channel" or inner.endswith(over) else over
         return f"{rule} of {over} of {inner}" if over else f"{rule} of the {inner}"
     return " of ".join(filter(None, (rule, over)))

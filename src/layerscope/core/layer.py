@@ -11,6 +11,9 @@ from ..errors import LayerNotCalled, LayerNotFound
 from .axes import SPATIAL
 from .receptive_field import Field, Line
 
+ATTENTION_MAP = "AttentionMap"  # the kind of attention weights
+LARGEST_HALF = 65504.0  # of float16: what is cut off there isn't cut off
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -44,6 +47,7 @@ class Layer:
         lines: Where the units lie along each spatial axis, in pixels of the model's input; `None` where that isn't known.
         order: For each position of `grid`, row by row, the index of its token; `()` where all come in that order, behind
             the prefix.
+        usual_name: What the field calls it where that isn't its kind: `ReLU6` for a `Clip` from 0 to 6; else `""`.
     """
 
     path: str
@@ -64,6 +68,7 @@ class Layer:
     part: str = field(default="", repr=False, kw_only=True)
     lines: tuple[Line | None, ...] | None = field(default=None, repr=False, kw_only=True)
     order: tuple[int, ...] = field(default=(), repr=False, kw_only=True)
+    usual_name: str = field(default="", repr=False, kw_only=True)
 
     @property
     def channels(self) -> int | None:
@@ -119,6 +124,27 @@ class Layer:
         if max(self.spatial, default=1) == 1:
             return "scalar"
         return {1: "strip", 2: "picture"}.get(len(self.spatial), "volume")
+
+
+def kind_in_words(layer: Layer) -> str:
+    """What pictures call a layer: by its usual name, or else by its kind; `""` for the model itself.
+
+    >>> kind_in_words(Layer("act", "Clip", usual_name="ReLU6")), kind_in_words(Layer("attn", "AttentionMap"))
+    ('ReLU6', 'attention weights')
+    """
+    usual = "attention weights" if layer.kind == ATTENTION_MAP else layer.kind
+    return (layer.usual_name or usual) if layer.path else ""
+
+
+def rectifier(low: float, high: float) -> str:
+    """The usual name of a layer that cuts values off at these limits; `""` where there is none.
+
+    >>> rectifier(0, 6), rectifier(0, float("inf")), rectifier(-1, 1)
+    ('ReLU6', 'ReLU', '')
+    """
+    if low != 0:
+        return ""
+    return "ReLU" if high >= LARGEST_HALF else "ReLU6" if high == 6 else ""
 
 
 @lru_cache(maxsize=8192)
@@ -181,8 +207,8 @@ def require_output(layer: Layer, table: Sequence[Layer]) -> Layer:
 
 
 def times(count: int) -> str:
-    """`"once"`, `"2 times"`: how often a layer ran."""
-    return "once" if count == 1 else f"{count} times"
+    """`"once"`, `"twice"`, `"3 times"`: how often a layer ran."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def no_call(path: str, calls: int, call: int) -> LayerNotFound:

@@ -180,6 +180,8 @@ def _linear(fields: Mapping[str, Any] | None, archive: zipfile.ZipFile) -> Linea
 def _without_part(layer: dict[str, Any]) -> dict[str, Any]:
     """The fields of a layer as files have them: which of several outputs it is, and doubt, stand among the notes."""
     del layer["part"], layer["doubt"]
+    if not layer["usual_name"]:
+        del layer["usual_name"]
     for axis in layer["receptive"] or ():
         del axis["grain"]  # only needed to follow the units further
         if axis["place"] is None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..errors import LayerNotCalled, LayerNotFound, first_line, unknown_layer
-from ..safe_text import counted
 from ..surface import by_surface
 from .layer import Layer, bare_kind, inside, list_paths, no_call, path_endings, require_output, split_call, why_none
 from .note import kind_of
@@ -213,7 +212,7 @@ def _unknown(table: Sequence[Layer], name: str) -> LayerNotFound:
         several = by_surface(f"as a list, {parts}, or with an -l for each", "with an -l for each")
         return unknown_layer(name, (), f". A name is one layer: give several {several}.")
     shown = [layer for layer in table if layer.showable]
-    hint = f". The model has {counted(len(table), 'layer')}: {list_paths(shown or list(table))}."
+    hint = f". Layers {'with an output' if shown else 'here'}: {list_paths(shown or list(table))}."
     return unknown_layer(name, names, hint)
 
 

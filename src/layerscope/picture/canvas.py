@@ -12,7 +12,7 @@ import numpy as np
 from ..core.note import Note, kind_of
 from ..errors import BadOption
 from ..memory import amount, available_text, is_little, limit
-from ..safe_text import legible
+from ..safe_text import capitalised, legible
 from .codes import GAP, INK, INK_MIDDLE, OWN
 from .colorbar import BAR_GAP, ColorBar, ColorKey, DrawnBar
 from .drawing import Drawing, TileLabels
@@ -246,9 +246,7 @@ def _sentence(note: str) -> str:
     """A note with a capital, unless it begins with a name, and a full stop."""
     if not note or kind_of(note) == "frame":
         return note
-    first = note.partition(" ")[0].rstrip(",:")
-    plain = first.isalpha() and first.islower() and first.isascii()
-    text = note[:1].upper() + note[1:] if plain else str(note)
+    text = capitalised(str(note))
     return Note(kind_of(note), text if text.endswith((".", "!", "?", "…")) else text + ".")
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from .._version import __version__
 from ..core.feature_map import FeatureMap
+from ..core.layer import ATTENTION_MAP, kind_in_words
 from ..core.note import Note, kind_of
 from ..core.placement import Placement
-from ..safe_text import counted
+from ..safe_text import capitalised, counted
 from .numbers import number
 from .scale import Scale
 
@@ -20,13 +21,13 @@ NAMELESS = ("array", "image", "bytes", "file")
 
 
 def title_of(fm: FeatureMap, shown: str = "") -> str:
-    """What the picture shows: `block1_conv2 · 64 channels of 224 × 224`, `mean of 64 channels · block1_conv2`."""
-    path = fm.layer.path or "output"
+    """What the picture shows: `block1_conv2 · 64 channels of 224 × 224`, `Mean of 64 channels · block1_conv2`."""
+    path = fm.layer.path or ("output" if fm.rule else "Output")
     if len(fm.spatial) == 1 and len(fm.layer.prefix) == fm.spatial[0]:
         path += f", prefix tokens {', '.join(fm.layer.prefix)}"
     if not shown and not fm.rule and len(fm.channels) == 1 < fm.of:
         shown = f"{channel_word(fm)} {fm.channels[0]}"
-    return " · ".join(part for part in (fm.rule, path, shown) if part)
+    return " · ".join(part for part in (capitalised(fm.rule), path, shown) if part)
 
 
 def size_text(fm: FeatureMap) -> str:
@@ -44,14 +45,14 @@ def channels_text(fm: FeatureMap, count: int, condition: str = "") -> str:
     """How many channels a picture shows, and of which size: `64 channels of 224 × 224`, `3 of 64 channels of 224 × 224`."""
     text = counted(count, channel_word(fm)) if count == fm.of else f"{count} of {counted(fm.of, channel_word(fm))}"
     size = size_text(fm)
-    return text + condition + (f" of {size}" if size else "")
+    return text + (f" of {size}" if size else "") + condition
 
 
 def quantity(fm: FeatureMap) -> str:
     """What the numbers of a map are, for its bar; `""` where its title says it."""
     if fm.role == "weights":
         return "weight"
-    if fm.layer.attention:
+    if _of_heads(fm):
         return "attention"
     if fm.role or fm.method not in ("", "mean", "max", "min", "norm"):
         return ""
@@ -60,7 +61,12 @@ def quantity(fm: FeatureMap) -> str:
 
 def channel_word(fm: FeatureMap) -> str:
     """What a channel is called: that of attention weights is a head, that of a convolution's weights a filter."""
-    return "head" if fm.layer.attention else "filter" if fm.role == "weights" else "channel"
+    return "head" if _of_heads(fm) and not fm.rule else "filter" if fm.role == "weights" else "channel"
+
+
+def _of_heads(fm: FeatureMap) -> bool:
+    """Whether a map holds attention weights, all of them or those of one query token."""
+    return fm.layer.attention or fm.layer.kind == ATTENTION_MAP
 
 
 def caption(fm: FeatureMap, scale: Scale | None, *more: str) -> tuple[str, ...]:
@@ -76,7 +82,7 @@ def _subject(fm: FeatureMap, more: Sequence[str]) -> Note:
     """Kind of layer, model, image and how it was fed to the model, and what `more` there is to say."""
     model = fm.provenance.get("model")
     parts = [
-        "weights" if fm.role == "weights" else fm.layer.kind,
+        "weights" if fm.role == "weights" else kind_in_words(fm.layer),
         str(model or ""),
         ", ".join(filter(None, (_image(fm), _fed(fm)))),
         fm.dtype if fm.dtype not in ("float32", "float64") else "",
@@ -148,6 +154,7 @@ def about(fm: FeatureMap, scale: Scale | None, **more: Any) -> dict[str, Any]:
         **fm.provenance,
         "layer": fm.layer.path,
         "kind": fm.layer.kind,
+        **({"usual_name": fm.layer.usual_name} if fm.layer.usual_name else {}),
         "output": list(fm.layer.shape or fm.shape),
         "axes": fm.layer.axes,
         "dtype": fm.dtype,

@@ -234,10 +234,12 @@ def _notes(one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
         total = float(values.sum())
         if values.min() >= 0 and abs(total - 1) < 1e-3:
             lines.append(
-                f"the values are from 0 to 1 and sum to 1 over all {counted(len(values), 'channel')}: probabilities"
+                f"the values are from 0 to 1 and sum to 1 over all {counted(len(values), 'channel')}, so they are probabilities"
             )
         else:
-            lines.append(f"as the model gives them: sum {number(total)}, so these are scores, not probabilities")
+            lines.append(
+                f"values as the model gives them: they sum to {number(total)}, so they are scores, not probabilities"
+            )
     return tuple(lines)
 
 

@@ -7,8 +7,10 @@ import numpy as np
 from ..channels.statistics import AXES, listed
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
+from ..picture.caption import channel_word
 from ..picture.numbers import number
 from ..picture.scale import Scale
+from ..safe_text import counted
 
 # A tile with less than this share of the layer's range is mostly its own noise, stretched.
 FAINT = 1e-3
@@ -38,9 +40,11 @@ def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
         faintest = shown[(span[shown] > 0) & (span[shown] < FAINT * whole)]
     if not len(faintest):
         return ""
-    which = f"({listed([one.channels[index] for index in sorted(faintest.tolist())])})"
-    tiles = f"1 tile {which} spans" if len(faintest) == 1 else f"{len(faintest)} tiles {which} span"
-    return Note("faint", f"{tiles} less than 0.1% of the layer's range.")
+    which, word = listed([one.channels[index] for index in sorted(faintest.tolist())]), channel_word(one)
+    text = (
+        f"{word.capitalize()} {which} spans" if len(faintest) == 1 else f"{counted(len(faintest), word)} ({which}) span"
+    )
+    return Note("faint", f"{text} less than 0.1% of the layer's range.")
 
 
 def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
@@ -63,7 +67,7 @@ def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
             share = (float(ends[channel]) - rest) / (float(high) - float(low))
             return Note(
                 "outlier",
-                f"One place (channel {one.channels[channel]} at {position}) takes {int(share * 100)}% of the range,"
+                f"One position (channel {one.channels[channel]} at {position}) takes {int(share * 100)}% of the range,"
                 f" which {end} at {number(sign * rest)} without it.",
             )
     return ""
@@ -73,4 +77,4 @@ def blocks(spatial: tuple[int, ...], zoom: int) -> str:
     """Whether a small map is enlarged so far that its units look like shapes."""
     if zoom < BLOCKS or max(spatial) > COARSE:
         return ""
-    return Note("blocks", f"Each block of {zoom} × {zoom} pixels is one place of the map.")
+    return Note("blocks", f"Each block of {zoom} × {zoom} pixels is one position of the map.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..channels.query import positions, where_text
 from ..core.feature_map import FeatureMap, as_map
+from ..core.layer import kind_in_words
 from ..errors import BadChannels, BadOption
 from ..picture.caption import channel_word, image_name
 from ..safe_text import counted
@@ -161,7 +162,7 @@ def _compare_models(models: Mapping[Any, Mapping[str, Any]], selection: Selectio
     title = f"{counted(len(maps), 'model')} × {counted(len(paths), 'layer')}{rule}"
     ids = [*dict.fromkeys(image_name(fm.ids[image]) for fm in every)]
     subject = ids[0] if len(ids) == 1 else f"the models saw different images: {', '.join(ids)}"
-    subject += f" (image {image} of {count})" if count > 1 else ""
+    subject += f" (index {image} of {count} images)" if count > 1 and subject != f"image {image}" else ""
     words = " · ".join(filter(None, [subject, "" if rule else _combination_text(every, selection.combine)]))
     return Comparison(table, title, words, _maps_of(ready.values()) or every, ("models", "layers"))
 
@@ -194,10 +195,10 @@ def _compare_channels(fm: FeatureMap, channels: Any, selection: Selection) -> Co
     photos = tuple(_photo([fm], None, image) for image in chosen) if selection.photos else None
     names = tuple(f"channel {channel}" for channel in part.channels)
     table = Table(names, tuple(image_name(fm.ids[image]) for image in chosen), rows, photos)
-    layer = " · ".join(word for word in (fm.rule, fm.layer.path or "output", fm.layer.kind) if word)
+    layer = " · ".join(word for word in (fm.rule, fm.layer.path or "output", kind_in_words(fm.layer)) if word)
     word = _image_word([fm])
     title = f"{counted(len(rows), 'channel')} × {counted(len(chosen), word)} · {layer}"
-    what = f"{len(rows)} of {counted(fm.of, 'channel')}{where_text(channels)} of {size_text(fm.spatial)}"
+    what = f"{len(rows)} of {counted(fm.of, 'channel')} of {size_text(fm.spatial)}{where_text(channels)}"
     return Comparison(table, title, what, [part], ("channels", f"{word}s"))
 
 

@@ -135,16 +135,16 @@ class Ground:
 
     def words(self, place: UnitGrid) -> list[str]:
         """What a caption says of the photo: that it is grey here only and enlarged, the frame, and edges without units."""
-        parts = ["The photo is greyed for this picture"] if self.on == "grey" else []
+        parts = ["The photo is shown in grey"] if self.on == "grey" else []
         if self.zoom > 1:
             parts.append(f"Each pixel of the photo is drawn {self.zoom} × {self.zoom}")
         bare = self._bare_sides(place)
         if self.cropped:
             parts.append(
-                "The frame is what the model saw" + (f"; no place of the map lies at its {bare} edge" if bare else "")
+                "The frame marks what the model saw" + (f"; the map has no positions at its {bare}" if bare else "")
             )
         elif bare:
-            parts.append(f"No place of the map lies at the {bare} edge")
+            parts.append(f"The map has no positions at the {bare}")
         return parts
 
     def _bare_sides(self, place: UnitGrid) -> str:
@@ -159,7 +159,8 @@ class Ground:
             "left": columns[0] - left,
             "right": right - 1 - columns[-1],
         }
-        return " and ".join(name for name, gap in gaps.items() if gap > self.zoom)
+        bare = [name for name, gap in gaps.items() if gap > self.zoom]
+        return f"{' and '.join(bare)} edge{'s' * (len(bare) > 1)}" if bare else ""
 
 
 def line_width(width: int) -> int:

@@ -86,7 +86,11 @@ def grouped_overlay(whole: FeatureMap, options: DrawOptions, ground: Ground, alp
     for rows, spread in grid.spread(np.dstack([_full(groups), shares]), False):
         mix(part[rows], spread)
     ground.draw_frame(body)
-    covered = f"up to {alpha:.0%} of the photo, the stronger the more" if groups.tiles else f"{alpha:.0%} of the photo"
+    covered = (
+        f"up to {alpha:.0%} of the photo, more where the factor is stronger"
+        if groups.tiles
+        else f"{alpha:.0%} of the photo"
+    )
     parts = (*ground.words(place), f"Colours cover {covered}")
     lines = (*groups.lines, Note("photo", ". ".join(parts) + "."), *place_text(place))
     return _compose(whole, replace(groups, lines=lines), body, replace(options, zoom=1))
@@ -116,7 +120,7 @@ def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: Col
         winner,
         words,
         tuple((float(group), float(group)) for group in numbers),
-        ("the colour is that of the cluster of each place" + _repeated(numbers, colors),),
+        ("each position has the colour of its cluster" + _repeated(numbers, colors),),
         False,
     )
 
@@ -143,7 +147,7 @@ def _factors(whole: FeatureMap, known: Mapping[int, Mapping[str, Any]], options:
         tuple(words),
         tuple((0.0, float(top)) for top in tops),
         (
-            "the colour is that of the strongest factor at each place, as bright as it is strong"
+            "each position has the colour of its strongest factor, brighter where it is stronger"
             + _repeated(one.channels, options.colors),
             "below each name: the factor's share of the energy and its strongest channels",
             rule,

@@ -387,7 +387,7 @@ def _photo_lines(ground: Ground, grid: PhotoGrid, paint: Paint) -> tuple[str, ..
     parts = [*ground.words(grid.place), opacity_text(paint)]
     if paint.smooth:
         rows, columns = paint.one.spatial
-        parts.append(f"Blended between the {columns} × {rows} places of the map")
+        parts.append(f"Interpolated between the {columns} × {rows} positions of the map")
     return (Note("photo", ". ".join(parts) + "."), *place_text(grid.place))
 
 
@@ -435,6 +435,6 @@ def _threshold(values: np.ndarray, top: float) -> float:
 def _top_text(top: float, least: float, values: np.ndarray) -> str:
     """What is coloured; and why it is more than was asked for, where it is more than the one unit that rounding adds."""
     share = 100.0 * np.count_nonzero(values[np.isfinite(values)] >= least) / values.size
-    text = f"coloured: the highest {share:.3g}% of the places"
+    text = f"coloured: the highest {share:.3g}% of the positions"
     more = share > top + 100 / values.size
-    return text + (f" (requested: {top:.3g}%; equal places are all coloured)" if more else "")
+    return text + (f" (requested: {top:.3g}%; equal values are all coloured)" if more else "")

@@ -92,8 +92,8 @@ def place_text(place: UnitGrid) -> tuple[str, ...]:
     """What a caption says where it isn't known where the units lie."""
     if not place.unknown:
         return ()
-    text = f"where the places of the map lie isn't known ({place.unknown}): each is drawn on an equal part of the model's input"
-    return (Note("place", text),)
+    why = f"where the positions of the map lie isn't known ({place.unknown})"
+    return (Note("place", f"{why}, so each covers an equal part of the model's input"),)
 
 
 def opacity_text(paint: Paint) -> str:

@@ -99,7 +99,8 @@ class Window:
         """Which positions these are, in words."""
         step = options.step
         whole = "" if (self.first, self.last) == (0, self.of - 1) else f" of 0 to {number((self.of - 1) * step, 6)}"
-        text = f"{options.axis} {number(self.first * step, 6)} to {number(self.last * step, 6)}{whole}, left to right"
+        axis = "positions" if options.axis == "position" else options.axis
+        text = f"{axis} {number(self.first * step, 6)} to {number(self.last * step, 6)}{whole}, left to right"
         text += self.page.text and f", {self.page.text}"
         if self.pool:
             text += f", each column the {POOLS[self.pool][1]} of {self.width} positions"

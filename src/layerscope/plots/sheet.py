@@ -225,7 +225,7 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     labels = Labels.fitting(tiles, grid, own_range)
     title = title_of(one, channels_text(one, len(order), where_text(options.channels)))
     order_text = describe_sort(options.sort)
-    page_text = f"{page.text}, tiles {page.here.start + 1} to {page.here.start + len(shown)}" if page.text else ""
+    page_text = f"{page.text}, {_tiles_text(page.here.start, len(shown))}" if page.text else ""
     lines = caption(one, rule, _slices(one), order_text, page_text) + _special(whole, one, extent[0], raw[0])
     if grid.margins:
         rule_of_numbers = Note("numbers", f"a {channel_word(one)} has the number of its row plus that of its column")
@@ -241,6 +241,11 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     frame = options.framed(Frame(title, lines[0], lines[1:]))
     picture = compose(one, SheetLayout(grid, tiles, labels, below, image), rule, frame)
     return replace(picture, page=page.number, pages=page.pages, notes=notes, theme=options.theme)
+
+
+def _tiles_text(first: int, count: int) -> str:
+    """Which tiles a page shows, counted from 1."""
+    return f"tile {first + 1}" if count == 1 else f"tiles {first + 1} to {first + count}"
 
 
 def _as_strip(whole: FeatureMap, numbers: list[int], options: DrawOptions) -> Picture:
@@ -297,8 +302,9 @@ def _special(whole: FeatureMap, one: FeatureMap, extent: np.ndarray, raw: np.nda
         notes.append(Note("constant", _which(one, constant, "constant", value)))
     if broken.any():
         numbers = listed([one.channels[index] for index in np.flatnonzero(broken)])
-        values = not_finite(one.values[..., broken])
-        notes.append(Note("not-finite", f"{values} in {counted(int(broken.sum()), channel_word(one))}: {numbers}"))
+        values, count, word = not_finite(one.values[..., broken]), int(broken.sum()), channel_word(one)
+        where = f"{word} {numbers}" if count == 1 else f"{counted(count, word)}: {numbers}"
+        notes.append(Note("not-finite", f"{values} in {where}"))
     return tuple(notes)
 
 

@@ -135,8 +135,8 @@ def warn_of_skipped(errors: Mapping[str, LayerscopeError]) -> None:
     """The warning that layers which were chosen together with others can't be read."""
     listed = "; ".join(f"{path!r}: {error.problem}" for path, error in list(errors.items())[:3])
     more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
-    were = "was" if len(errors) == 1 else "were"
-    text = f"{counted(len(errors), 'layer')} {were} left out, as they can't be read: {listed}{more}"
+    were, they = ("was", "it") if len(errors) == 1 else ("were", "they")
+    text = f"{counted(len(errors), 'layer')} {were} left out, as {they} can't be read: {listed}{more}"
     warnings.warn(text, LayersSkipped, stacklevel=caller_level())
 
 

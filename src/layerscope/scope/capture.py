@@ -21,6 +21,7 @@ from ..safe_text import counted, printable, writable
 from .attempt import warn_of_skipped
 from .batches import Batch
 from .run import Run
+from .target import about_target
 
 if TYPE_CHECKING:
     from .rerun import Rerun
@@ -275,7 +276,7 @@ def _feature_map(path: str, rows: _Rows, gradient_rows: _Rows | None, everything
         tokens=tokens,
         dtype=rows.dtype,
         notes=notes,
-        provenance={**rows.about, "target": request.target_text} if request.target_text else rows.about,
+        provenance={**rows.about, **about_target([request.target], request.target_text)},
         origin=images.origin and images.origin.of_layer(path, channels) if per_image else None,
         names=tuple(names[number] for number in channels) if names else (),
         rows="image" if per_image else "row",

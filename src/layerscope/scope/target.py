@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,7 @@ def aim_at(scope: Scope, target: Any, table: LayerTable, *, naming_output: bool 
         output = table.choose("output")[0]
     except LayerNotCalled:  # whoever looks for the class in it says so
         output = Layer("", "")
-    labels, name = scope.labels, scope.label(resolved)
+    labels, index = scope.labels, resolved
     if labels is not None and len(labels) == 2 and output.channels == 1:
         if isinstance(target, str) and resolved == 0:
             raise BadOption(
@@ -84,9 +84,31 @@ def aim_at(scope: Scope, target: Any, table: LayerTable, *, naming_output: bool 
                 f" {target!r} speaks against that. Use {option('target', labels[1])}"
                 f"{by_surface(', or a function of the output', '')}"
             )
-        resolved, name = 0 if isinstance(target, str) else resolved, labels[1]
-    text = name if labels is None else f"class {resolved}, {name}"
-    return resolved, f"{text}, of the output {output.part}" if naming_output and output.part else text
+        resolved, index = 0 if isinstance(target, str) else resolved, 1
+    text = _class_text(index, labels or ())
+    return resolved, f"{text} of the output {output.part}" if naming_output and output.part else text
+
+
+def _class_text(index: int, labels: Sequence[str]) -> str:
+    """A class by its label, with the number where others have the same one; by its number alone where it has none."""
+    label = labels[index] if 0 <= index < len(labels) else ""
+    if not label:
+        return f"class {index}"
+    return f'"{label}"' if labels.count(label) == 1 else f'"{label}" (class {index})'
+
+
+def about_target(targets: Sequence[Any], text: str) -> dict[str, Any]:
+    """What a map's provenance says of its target: the text of pictures, and the class, or that of each image, by its index.
+
+    Nothing where the text is `""`.
+
+    >>> about_target([3, 3], '"dog"'), about_target([3, 5], "the top-1 class of each image")
+    ({'target': '"dog"', 'class': 3}, {'target': 'the top-1 class of each image', 'class': [3, 5]})
+    """
+    about = {"target": text} if text else {}
+    if not text or not all(isinstance(target, int) for target in targets):
+        return about
+    return {**about, "class": targets[0] if len(set(targets)) == 1 else [*targets]}
 
 
 def top_classes(output: FeatureMap) -> list[int]:

@@ -21,6 +21,19 @@ def model_of(layer: Any, name: str) -> Any:
     return keras.Model(inputs, layer(inputs), name=name)
 
 
+def test_rectifiers_have_their_usual_names():
+    activations = [
+        K.ReLU(max_value=6),
+        K.ReLU(),
+        K.ReLU(max_value=6, threshold=1),
+        K.Activation("relu6"),
+        K.Activation("tanh"),
+    ]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *activations])
+    rows = [row.usual_name for row in BACKEND.layers(model, images(1, 8, 8, 3)) if row.path and row.calls]
+    assert rows == ["ReLU6", "", "", "ReLU6", "tanh"]
+
+
 def test_three_levels_and_a_sub_model_used_twice():
     conv = K.Conv2D(3, 3, padding="same", name="conv")
     inner = model_of(conv, "inner")

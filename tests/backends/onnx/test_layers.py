@@ -52,6 +52,30 @@ def test_paths_are_unique_when_names_are_not() -> None:
     np.testing.assert_array_equal(BACKEND.capture(model, batch, ["b"])["b"].values, -np.maximum(batch, 0))
 
 
+@pytest.mark.parametrize(
+    ("node", "weights", "opset", "name"),
+    [
+        (make_node("Clip", ["x", "low", "high"], ["y"]), {"low": 0, "high": 6}, 17, "ReLU6"),
+        (make_node("Clip", ["x", "low"], ["y"]), {"low": 0}, 17, "ReLU"),
+        (make_node("Clip", ["x", "low", "high"], ["y"]), {"low": 0, "high": np.finfo(np.float32).max}, 17, "ReLU"),
+        (make_node("Clip", ["x", "low", "high"], ["y"]), {"low": -1, "high": 1}, 17, ""),
+        (make_node("Clip", ["x", "", "high"], ["y"]), {"high": 6}, 17, ""),
+        (make_node("Clip", ["x"], ["y"], min=0.0, max=6.0), {}, 6, "ReLU6"),
+        (make_node("Max", ["x", "low"], ["y"]), {"low": 0}, 17, "ReLU"),
+        (make_node("Max", ["x", "low"], ["y"]), {"low": 1}, 17, ""),
+        (make_node("Max", ["x", "x"], ["y"]), {}, 17, ""),
+    ],
+)
+def test_a_rectifier_that_is_exported_as_another_operator_has_its_usual_name(
+    node: onnx.NodeProto, weights: dict[str, float], opset: int, name: str
+) -> None:
+    stored = {key: np.array(value, np.float32) for key, value in weights.items()}
+    (layer,) = [
+        row for row in BACKEND.layers(model_of([node], ["n", 3], ["y"], stored, opset), random(1, 3)) if row.path
+    ]
+    assert (layer.kind, layer.usual_name) == (node.op_type, name)
+
+
 def test_unknown_names_are_refused_with_the_reason() -> None:
     batch = random(1, 3, 8, 6)
     with raises(LayerNotFound, "'conv1'"):

@@ -51,6 +51,12 @@ def equal(captured, expected):
     assert np.array_equal(captured.values, expected.detach().numpy())
 
 
+def test_a_hardtanh_from_0_to_6_is_called_relu6():
+    model = nn.Sequential(nn.Hardtanh(0, 6), nn.Hardtanh(), nn.ReLU6()).eval()
+    rows = ls.open(model, preprocess=None).layers(torch.randn(1, 3, 4, 4))
+    assert [row.usual_name for row in rows if row.path] == ["ReLU6", "", ""]
+
+
 def test_functions_have_rows_in_the_order_in_which_they_ran():
     layers = rows(Residual())
     names = [path for path in layers if path.endswith("()")]

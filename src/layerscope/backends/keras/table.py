@@ -24,7 +24,7 @@ from .engine import Part, dtype_name
 from .field import Fields
 from .model import KerasModel
 from .probe import order_of
-from .tree import ROOT, Location, is_a, is_layer, is_library_class, join, kind, walk
+from .tree import ROOT, Location, is_a, is_layer, is_library_class, join, kind, usual_name, walk
 from .watch import Call, Watch, watched_run
 
 # layers that run somebody else's graph: TensorFlow Hub's, and an exported SavedModel
@@ -173,6 +173,7 @@ class Tabulator:
             aliases=tuple(aliases),
             parameters=_parameters(call.layer),
             part=part.subpath if count > 1 and not part.suffix else "",
+            usual_name=usual_name(call.layer),
         )
 
     def _prefix(self, count: int) -> tuple[str, ...]:

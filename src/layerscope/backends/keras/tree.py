@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from ...core.layer import rectifier
+
 LIBRARIES = ("keras", "tf_keras")
 
 
@@ -87,6 +89,16 @@ def kind(layer: Any) -> str:
         return name
     label = getattr(activation, "__name__", type(activation).__name__).strip("<>").lower()
     return name if label == "linear" else f"{name}+{label}"
+
+
+def usual_name(layer: Any) -> str:
+    """What a layer is called elsewhere: a `ReLU` that ends at 6 is ReLU6, an `Activation` is called by its function."""
+    if is_a(layer, "Activation"):
+        label = getattr(getattr(layer, "activation", None), "__name__", "")
+        return {"relu": "ReLU", "relu6": "ReLU6"}.get(label, label.strip("<>"))
+    if type(layer).__name__ != "ReLU" or layer.negative_slope or layer.threshold or layer.max_value is None:
+        return ""
+    return rectifier(0, layer.max_value)
 
 
 def is_graph(layer: Any) -> bool:

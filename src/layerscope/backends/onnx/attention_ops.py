@@ -14,9 +14,6 @@ import onnx
 NAME = "attention_map"
 
 
-KIND = "AttentionMap"
-
-
 MICROSOFT = "com.microsoft"
 
 

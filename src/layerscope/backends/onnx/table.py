@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import inf, nan
 
+import numpy as np
 import onnx
 
-from ...core.layer import Layer
+from ...core.layer import ATTENTION_MAP, Layer, rectifier
 from ..common.table import number_rows
 from ..common.tokens import located
 from ..graph.table import doubt, model_row, of_one_image, value_note
-from .attention_ops import KIND, is_attention, way_to_weights
+from .attention_ops import is_attention, way_to_weights
 from .axes import Axes
 from .capture import Shapes, shapes_of
 from .field import Fields
@@ -59,7 +61,7 @@ def _layer(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | 
     notes = [output.address.note, *_operator_notes(graph, output), _value_note(graph, output, shape, axes)]
     return Layer(
         path=output.address.full,
-        kind=KIND if tensor in graph.attention_maps else _kind(node),
+        kind=ATTENTION_MAP if tensor in graph.attention_maps else _kind(node),
         axes=letters,
         shape=shape,
         calls=1,
@@ -67,6 +69,7 @@ def _layer(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | 
         doubt=doubt(output, axes),
         aliases=output.address.aliases,
         parameters=0 if tensor in graph.attention_maps else sum(weights_of(graph, node).values()),
+        usual_name=_usual_name(graph, node),
     )
 
 
@@ -101,6 +104,31 @@ def _kind(node: onnx.NodeProto) -> str:
     if node.op_type in FUSED and isinstance(activation, bytes):
         return f"{FUSED[node.op_type]}+{activation.decode()}"
     return node.op_type
+
+
+def _usual_name(graph: Graph, node: onnx.NodeProto) -> str:
+    """`ReLU` and `ReLU6` for the operators that they are exported as; after the operator that one is fused into."""
+    if node.op_type == "Clip":
+        return rectifier(_limit(graph, node, "min", 1, absent=-inf), _limit(graph, node, "max", 2, absent=inf))
+    if node.op_type == "Max" and len(node.input) == 2:
+        values = [value for name in node.input if (value := graph.constant(name)) is not None]
+        return "ReLU" if len(values) == 1 and values[0].size and not values[0].any() else ""
+    stated = attributes(node)
+    if node.op_type in FUSED and stated.get("activation") == b"Clip":
+        limits = stated.get("activation_params")
+        name = rectifier(*limits) if isinstance(limits, list) and len(limits) == 2 else ""
+        return name and f"{FUSED[node.op_type]}+{name}"
+    return ""
+
+
+def _limit(graph: Graph, node: onnx.NodeProto, name: str, position: int, *, absent: float) -> float:
+    """A limit of a `Clip`, which older operators have as an attribute; NaN where the graph computes it."""
+    stated = attributes(node).get(name)
+    if isinstance(stated, float):
+        return stated
+    given = node.input[position] if len(node.input) > position else ""
+    value = graph.constant(given) if given else np.float32(absent)
+    return nan if value is None or np.size(value) != 1 else float(np.ravel(value)[0])
 
 
 def _merge_calls(path: str, calls: Sequence[Layer]) -> Layer:

@@ -17,9 +17,6 @@ from .keeping import PAST_COUNT, Ask
 from .model import kind_of
 from .outputs import parts_of
 
-KIND = "AttentionMap"
-
-
 NAME = "attention_map"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ...core.layer import Layer
+from ...core.layer import ATTENTION_MAP, Layer, rectifier
 from ...core.note import Note
 from ..common.outputs import quoted
 from ..common.run import count_images, dry_run
@@ -115,7 +115,7 @@ class Record:
         layer = self.axes.attention(weights.name, weights.tensor, scores, alone=alone)
         note = "; ".join(filter(None, (weights.origin, layer.note)))
         path = f"{weights.name}.{attention.NAME}".lstrip(".")
-        self._add_inner(replace(layer, path=path, kind=attention.KIND, note=note), weights.tensor)
+        self._add_inner(replace(layer, path=path, kind=ATTENTION_MAP, note=note), weights.tensor)
 
     def operated(self, operation: Operation) -> None:
         """A row for what a function gave, where its axes could be followed."""
@@ -157,6 +157,7 @@ class Record:
             "calls": 1,
             "step": self.calls.steps,
             "parameters": self._parameters(module),
+            "usual_name": _usual_name(module),
         }
         rows = {}
         for part, tensor in parts.items():
@@ -229,6 +230,11 @@ def _all_names(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
     return names
+
+
+def _usual_name(module: torch.nn.Module) -> str:
+    """What a module is called elsewhere, where its class says something else."""
+    return rectifier(module.min_val, module.max_val) if type(module) is torch.nn.Hardtanh else ""
 
 
 def _why_not(model: torch.nn.Module, name: str, module: torch.nn.Module, calls: Calls) -> str:

@@ -102,26 +102,7 @@ def sheet(
         BadLayout: An array whose axes can't be told.
         BadOption: Any other option is invalid.
     """
-    options = DrawOptions(
-        image=image,
-        channels=channels,
-        columns=columns,
-        sort=sort,
-        scale=scale,
-        colors=colors,
-        clip=clip,
-        norm=norm,
-        page=page,
-        per_page=per_page,
-        zoom=zoom,
-        statistics=statistics,
-        text=text,
-        title=title,
-        caption=caption,
-        bar=bar,
-        theme=theme,
-    )
-    return draw_sheet(as_map(fm, layout, grid), options)
+    return draw_sheet(as_map(fm, layout, grid), DrawOptions.among(locals()))
 
 
 @keywords
@@ -179,25 +160,7 @@ def pages(
     Raises:
         LayerscopeError: As `sheet` does.
     """
-    options = DrawOptions(
-        image=image,
-        channels=channels,
-        columns=columns,
-        sort=sort,
-        scale=scale,
-        colors=colors,
-        clip=clip,
-        norm=norm,
-        per_page=per_page,
-        zoom=zoom,
-        statistics=statistics,
-        text=text,
-        title=title,
-        caption=caption,
-        bar=bar,
-        theme=theme,
-    )
-    return draw_pages(as_map(fm, layout, grid), options)
+    return draw_pages(as_map(fm, layout, grid), DrawOptions.among(locals()))
 
 
 def draw_pages(whole: FeatureMap, options: DrawOptions) -> Iterator[Picture]:

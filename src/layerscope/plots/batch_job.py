@@ -31,8 +31,6 @@ from .show import PLAIN, asks_model, check_for_overlay, draw, first_class, needs
 
 TOGETHER = 16
 Capturing = Literal["stream", "together", "singly"]
-
-
 ABOUT_PHOTOS = ("frame", "bands", "range", "clipped", "whole-numbers", "photos")  # kinds of notes
 
 
@@ -101,9 +99,8 @@ class Job:
             raise BadOption(f"-o {self.output} --values {self.values}: one file can't hold both: give another name")
         check_for_overlay(self.options, self.overlay or self.figure)
         if self.figure and (self.overlay or self.joint):
-            raise BadOption(
-                f"--figure has an overlay of one layer: leave {'--overlay' if self.overlay else '--combine'} out"
-            )
+            wrong = "--overlay" if self.overlay else "--combine"
+            raise BadOption(f"--figure has an overlay of one layer: leave {wrong} out")
         if needs_values(self.options.channels) and (self.combine is not None or self.overlay) and not self.figure:
             raise BadOption(
                 f"--channels {self.options.channels!r} is a condition on each sheet's own values: with --combine or --overlay,"
@@ -435,12 +432,12 @@ class _Writer:
                     mark = self.marks.mark(image, number, last=following is None)
                     picture = replace(picture, provenance={**picture.provenance, MARK: mark})
                 path = self.namer.picture(drawn.layer, drawn.id, drawn.part)
-                yield from (
-                    self._save_tiles(picture, path)
-                    if job.tiles
-                    else (picture.save(path, job.dpi, width_mm=job.width_mm),)
-                )
+                save = self._save_tiles if job.tiles else self._save
+                yield from save(picture, path)
             number, drawn = number + 1, following
+
+    def _save(self, picture: Picture, path: Path) -> Sequence[Path]:
+        return [picture.save(path, self.job.dpi, width_mm=self.job.width_mm)]
 
     def _save_tiles(self, picture: Picture, path: Path) -> Sequence[Path]:
         """A file for each tile, in a folder of the name that the picture would have."""

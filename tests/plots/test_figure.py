@@ -127,7 +127,7 @@ def test_a_model_a_scope_and_a_map_give_the_same_figure(scope):
 def test_a_combined_map_has_no_channels(scope):
     fm = scope.capture(PHOTO, "conv1")["conv1"]
     assert [cell.note for cell in ls.figure(ls.norm(fm)).cells] == ["input", "map", "overlay"]
-    assert "norm" in ls.figure(ls.norm(fm)).title
+    assert "Norm" in ls.figure(ls.norm(fm)).title
 
 
 def test_colours_of_three_components_have_no_bar():

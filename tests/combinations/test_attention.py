@@ -5,6 +5,7 @@ import pytest
 
 import layerscope as ls
 from helpers.wording import raises, wording
+from layerscope.picture.caption import quantity
 
 
 def weights(seed, grid=(2, 3), prefix=("cls",), heads=2, images=2, axes="bcqk"):
@@ -34,6 +35,16 @@ def test_the_caption_names_the_query_token():
     from_position = ls.attention(weights(0), (1, 2))
     wording(ls.sheet(from_position).alt(), "1", "2")
     assert len(ls.sheet(from_position).cells) == 2
+
+
+@pytest.mark.parametrize(("method", "word"), [("mean", "mean"), ("norm", "norm"), ("maximum", "maximum")])
+def test_what_is_made_of_heads_says_so_and_is_still_attention(method, word):
+    whole = weights(0)
+    for fm in (whole, ls.attention(whole)):
+        combined = getattr(ls, method)(fm)
+        assert combined.rule == f"{word} of 2 heads"
+        assert quantity(combined) == "attention"
+    assert quantity(ls.deviation(whole)) == ""
 
 
 def test_a_sheet_shows_every_head_as_a_matrix_of_queries_and_keys():

@@ -88,6 +88,13 @@ def test_two_images_of_one_map_are_the_pair():
         ls.difference(noise(3, 4, 4, 3))
 
 
+def test_images_without_a_name_are_called_as_in_every_picture():
+    two = replace(ls.FeatureMap.of_array(noise(2, 4, 4, 3)), ids=("image-0", "image-1"))
+    fm = ls.difference(two)
+    assert fm.ids == ("image 0 − image 1",)
+    assert noted(fm, "sides") == ["a is image 0", "b is image 1"]
+
+
 def test_the_notes_tell_a_from_b_by_what_differs():
     fm = ls.FeatureMap.of_array(noise(1, 4, 4, 3))
     about = {"model": "net", "model_digest": "sha256:0123456789abcdef"}

@@ -300,3 +300,18 @@ def test_pictures_of_two_norms_are_no_frames_of_one_animation(tmp_path):
     frames = [ls.heatmap(values, scale=(1, 100), norm=norm) for norm in ("linear", "log")]
     with raises(ls.BadScale, "scale"):
         ls.animate(frames, tmp_path / "a.gif")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"norm": "log"}, "0 or below"),
+        ({"norm": "log", "clip": (5, 95)}, "0 or below, or under the lower percentile"),
+        ({"norm": "log", "scale": (0.1, 1)}, "0 or below, or below the limits"),
+        ({"scale": (0.1, 1)}, "below the limits"),
+    ],
+)
+def test_the_legend_says_what_lies_below_the_limits(options, words):
+    values = noise(8, 8).clip(0)
+    picture = ls.heatmap(values, **options)
+    assert words in [line.text for line in picture.drawing.texts(picture.cells)]

@@ -44,6 +44,11 @@ def test_each_tile_becomes_a_file_with_what_it_shows(tmp_path):
     assert picture.save_tiles(tmp_path, ".svg", width_mm=2)[0].read_text().count("<image") == 1
 
 
+def test_the_file_of_a_channel_has_one_name_whatever_else_is_drawn(tmp_path):
+    (alone,) = ls.sheet(noise(5, 6, 64), channels=[3]).save_tiles(tmp_path)
+    assert alone in ls.sheet(noise(5, 6, 64)).save_tiles(tmp_path) and alone.name == "channel-03.png"
+
+
 def test_tiles_of_one_channel_are_told_apart(tmp_path):
     picture = ls.compare({"a": VALUES, "b": VALUES}, channels=None)
     assert [path.name for path in picture.save_tiles(tmp_path)] == [f"tile-{index}.png" for index in range(4)]

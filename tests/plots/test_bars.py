@@ -144,3 +144,9 @@ def test_ranks_are_as_wide_as_each_other_so_that_names_start_at_one_place():
     padded = [text.partition(" ")[0] for text in many]
     assert padded == [f"\N{FIGURE SPACE}{rank}" for rank in range(1, 10)] + ["10", "11", "12"]
     assert len({small(1).width(rank) for rank in padded}) == 1
+
+
+def test_an_array_of_one_row_is_told_how_it_becomes_channels():
+    with raises(ls.BadLayout, "layout='bc'", "1 × 12"):
+        ls.bars(noise(1, 12))
+    assert len(ls.bars(noise(1, 12), layout="bc").cells) == 10

@@ -12,6 +12,7 @@ from ..arrays.reductions import weighted_sum
 from ..core.feature_map import FeatureMap
 from ..core.linear import Linear
 from ..core.note import Note
+from ..core.words import image_name
 from ..scope.target import about_target
 from .smoothing import NO_EVIDENCE, ZERO_GRADIENT
 
@@ -60,7 +61,7 @@ def is_class_map(fm: FeatureMap) -> bool:
 
 def in_images(fm: FeatureMap, images: Sequence[int]) -> str:
     """`" in a.jpg, b.jpg"`; nothing where there is one image only."""
-    names = [fm.ids[index] for index in images]
+    names = [image_name(fm.ids[index]) for index in images]
     return f" in {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if len(fm.ids) > 1 else ""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ..checks import keywords, one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
+from ..core.words import all_channels
 from ..errors import BadOption
 from ..safe_text import counted
 from ..surface import by_surface
@@ -130,9 +131,7 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
     near_is = "cosine, on unit vectors" if basis.metric == "cosine" else "Euclidean"
     texts = (Note("metric", f"k-means, {near_is}"), source, *notes, *left_out(sound))
     values = spread(labels[:, None].astype(np.float32), sound)
-    combined = fm.combined(
-        values, counted(count, "cluster"), texts, role="labels", over=counted(matrix.shape[1], "channel")
-    )
+    combined = fm.combined(values, counted(count, "cluster"), texts, role="labels", over=all_channels(fm))
     return replace(combined, provenance={**combined.provenance, "groups": groups})
 
 

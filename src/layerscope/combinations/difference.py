@@ -11,8 +11,8 @@ from ..arrays.reductions import channel_squares
 from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
+from ..core.words import all_channels, image_name
 from ..errors import BadLayout, BadOption
-from ..safe_text import counted
 
 MOST_CHANGED = 8
 SOME = 0.01  # less may be rounding
@@ -66,14 +66,15 @@ def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
             change = np.where(change == 0, 0, change / size)
         notes.append(Note("relative", "each channel divided by the root mean square of b in that channel"))
     notes.append(Note("most-changed", _most_changed(a, change)))
-    ids = tuple(one if one == other else f"{one} − {other}" for one, other in zip(a.ids, b.ids, strict=True))
+    pairs = zip(a.ids, b.ids, strict=True)
+    ids = tuple(one if one == other else f"{image_name(one)} − {image_name(other)}" for one, other in pairs)
     base = a if a.ids == b.ids and a.placement == b.placement else replace(a, photos=None, placement=None)
     # Two runs of a model can't be asked again as one.
     base = replace(base, origin=None, notes=tuple(dict.fromkeys((*a.notes, *b.notes))))
     name = "relative difference" if relative else "difference"
     other = {key: value for key, value in b.provenance.items() if a.provenance.get(key) != value}
     provenance = {**a.provenance, "minus": {"images": list(b.ids), "layer": b.layer.path, **other}}
-    combined = base.combined(values, name, notes, over="" if a.rule else counted(a.shape[-1], "channel"))
+    combined = base.combined(values, name, notes, over="" if a.rule else all_channels(a))
     return replace(combined, ids=ids, channels=a.channels, provenance=provenance)
 
 
@@ -111,7 +112,7 @@ def _which(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
         (a.layer.path, b.layer.path),
         (str(a.provenance.get("model", "")), str(b.provenance.get("model", ""))),
         (_digest(a), _digest(b)),
-        (", ".join(a.ids), ", ".join(b.ids)),
+        (", ".join(map(image_name, a.ids)), ", ".join(map(image_name, b.ids))),
         (a.dtype, b.dtype),
         (a.layer.kind, b.layer.kind),
     ]

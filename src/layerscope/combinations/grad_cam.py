@@ -18,8 +18,8 @@ from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
+from ..core.words import all_channels
 from ..errors import GradientsUnavailable
-from ..safe_text import counted
 from .class_map import Method
 from .pca import first_component
 from .smoothing import Averaging
@@ -292,8 +292,7 @@ def eigen_cam(
         values, directions, shifts = zip(*(first_component(image, center) for image in fm.values), strict=True)
         notes = (Note("centered", "mean over the positions subtracted"),) if center else ()
         linear = Linear.of(np.stack(directions)[..., None], fm.channels, bias=-np.array(shifts)[:, None])
-        over = counted(fm.values.shape[-1], "channel")
-        return fm.combined(np.stack(values)[..., None], "Eigen-CAM", notes, linear=linear, over=over)
+        return fm.combined(np.stack(values)[..., None], "Eigen-CAM", notes, linear=linear, over=all_channels(fm))
 
     return Averaging(smooth, noise, flip, seed).of("eigen_cam", method, fm)
 

@@ -11,6 +11,7 @@ from ..arrays.reductions import channel_squares
 from ..checks import keywords, one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
+from ..core.words import all_channels
 from ..errors import BadOption
 from ..safe_text import counted
 from ..surface import by_surface
@@ -119,8 +120,8 @@ def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative
     count = len(groups)
     energy_note = Note("energy", f"energy explained by {counted(count, 'factor')}: {learned.energy.sum():.1%}")
     texts = (energy_note, fitted_to(fm, "factors", given=basis is not None), *learned.notes, *left_out(sound))
-    rule, over = f"{counted(count, 'factor')} (NMF)", counted(matrix.shape[1], "channel")
-    combined = fm.combined(spread(strengths, sound), rule, texts, role="factors", over=over)
+    rule = f"{counted(count, 'factor')} (NMF)"
+    combined = fm.combined(spread(strengths, sound), rule, texts, role="factors", over=all_channels(fm))
     return replace(
         combined,
         notes=(*combined.notes, *(Note("group", group_text(group)) for group in groups)),

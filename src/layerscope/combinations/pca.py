@@ -13,6 +13,7 @@ from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
+from ..core.words import all_channels
 from ..errors import BadOption, near
 from ..safe_text import counted
 from .basis import Stored, fitted_to
@@ -147,7 +148,7 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
         planes[~mask & ~broken] = BACKGROUND
     linear = Linear.of(basis.components.T, fm.channels, bias=-shift)
     notes = _notes(fm, basis, projected, mask)
-    combined = fm.combined(planes, "PCA", notes, role="rgb", linear=linear, over=counted(channels, "channel"))
+    combined = fm.combined(planes, "PCA", notes, role="rgb", linear=linear, over=all_channels(fm))
     return replace(combined, provenance={**combined.provenance, "variance": basis.variance.tolist()})
 
 

@@ -20,6 +20,7 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
 from ..core.npz import array_of
+from ..core.words import MAXIMUM, MEAN, NORM, all_channels
 from ..errors import BadWeights, one_line
 from ..files import parsing, read_bytes
 from ..safe_text import counted
@@ -46,7 +47,7 @@ def mean(fm: Any) -> FeatureMap:
     """
     fm = as_map(fm)
     count = fm.values.shape[-1]
-    return _weighted(fm, np.full(count, 1 / count), "mean", counted(count, "channel"))
+    return _weighted(fm, np.full(count, 1 / count), MEAN, all_channels(fm))
 
 
 @keywords
@@ -68,7 +69,7 @@ def total(fm: Any) -> FeatureMap:
     """
     fm = as_map(fm)
     count = fm.values.shape[-1]
-    return _weighted(fm, np.ones(count), "sum", counted(count, "channel"))
+    return _weighted(fm, np.ones(count), "sum", all_channels(fm))
 
 
 @keywords
@@ -103,7 +104,7 @@ def weighted(fm: Any, weights: Any) -> FeatureMap:
     values = weighted_sum(fm.values, vector)[..., None]
     # A map of negative values alone looks like any other once it has colours, so a note says it.
     notes = () if (values > 0).any() else (Note("no-evidence", "no positive evidence: every value is 0 or below"),)
-    used, channels = np.count_nonzero(vector), counted(len(vector), "channel")
+    used, channels = np.count_nonzero(vector), all_channels(fm)
     over = channels if used == len(vector) else f"{used} of {channels}"
     return fm.combined(values, "weighted sum", notes, linear=Linear.of(vector, fm.channels), over=over)
 
@@ -127,7 +128,7 @@ def maximum(fm: Any) -> FeatureMap:
     """
     fm = as_map(fm)
     values = fm.values.max(axis=-1, keepdims=True)
-    return fm.combined(values, "maximum", over=counted(fm.values.shape[-1], "channel"))
+    return fm.combined(values, MAXIMUM, over=all_channels(fm))
 
 
 @keywords
@@ -148,7 +149,7 @@ def norm(fm: Any) -> FeatureMap:
         BadLayout: `fm` isn't an array of numbers.
     """
     fm = as_map(fm)
-    return fm.combined(lengths(fm.values)[..., None], "norm", over=counted(fm.values.shape[-1], "channel"))
+    return fm.combined(lengths(fm.values)[..., None], NORM, over=all_channels(fm))
 
 
 @keywords
@@ -172,7 +173,7 @@ def deviation(fm: Any) -> FeatureMap:
     count = fm.values.shape[-1]
     center = weighted_sum(fm.values, np.full(count, 1 / count))
     spread = lengths(fm.values, center[..., None]) / np.float32(np.sqrt(count))
-    return fm.combined(spread[..., None], "standard deviation", over=counted(count, "channel"))
+    return fm.combined(spread[..., None], "standard deviation", over=all_channels(fm))
 
 
 def _weighted(fm: FeatureMap, weights: np.ndarray, rule: str, over: str) -> FeatureMap:

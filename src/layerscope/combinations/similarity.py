@@ -13,6 +13,7 @@ from ..checks import keywords, one_of
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
+from ..core.words import all_channels, image_name
 from ..errors import BadLayout, BadOption
 from ..safe_text import counted
 from ..surface import by_surface
@@ -64,7 +65,7 @@ def similarity(
     _check_channels(fm, target)
     values, silent = _compared(target.values, query, metric)
     on_photo = f", at {_text(photo)} of the photo" if photo is not None else ""
-    notes = [Note("query", f"query: position {_text(position)} of {one.ids[0]}{on_photo}")]
+    notes = [Note("query", f"query: position {_text(position)} of {image_name(one.ids[0])}{on_photo}")]
     if silent and not query.any():
         notes.append(Note("no-direction", "the query's vector has length 0, so it has no direction to compare with"))
     elif silent:
@@ -72,9 +73,7 @@ def similarity(
     if to is not None and _source(fm) != _source(target):
         notes.append(Note("query", f"query from {_source(fm)}, compared in {_source(target)}"))
     linear = Linear.of(query, target.channels) if metric == "dot" else None
-    combined = target.combined(
-        values[..., None], f"{metric} similarity over {counted(fm.shape[-1], 'channel')}", notes, linear=linear
-    )
+    combined = target.combined(values[..., None], f"{metric} similarity over {all_channels(fm)}", notes, linear=linear)
     query_of = {"image": one.ids[0], "at": list(position), "map": list(fm.spatial)}
     return replace(combined, provenance={**combined.provenance, "query": query_of})
 

@@ -20,6 +20,7 @@ from .font import Font, font, small
 from .heading import MARGIN, Heading, Notes
 from .picture import Picture
 from .scale import Scale
+from .scale_rules import below_text
 from .shapes import Bar, Box, Cell, Ramp, Text
 
 NARROWEST = 440
@@ -80,7 +81,8 @@ class Frame:
         if key:
             last = max(last, first + key.height)
         bottom = top + max(height, last if bar or key else 0)
-        notes = Notes(under, marks, width=whole_width, top=bottom, text=text)
+        below = below_text(self.bar) if self.bar else ""
+        notes = Notes(under, marks, width=whole_width, top=bottom, text=text, below=below)
         codes = _paper(bottom + notes.height + margin, whole_width + 2 * margin)
         _draw_texts(codes, (*heading.texts(), *notes.texts()))
         # After the names, whose blanks reach over the boxes.

@@ -9,15 +9,13 @@ import numpy as np
 
 from .._version import __version__
 from ..core.feature_map import FeatureMap
-from ..core.layer import ATTENTION_MAP, kind_in_words
+from ..core.layer import kind_in_words
 from ..core.note import Note, kind_of
 from ..core.placement import Placement
+from ..core.words import OF_ITS_KIND, channel_word, image_name, of_heads
 from ..safe_text import capitalised, counted
 from .numbers import number
 from .scale import Scale
-
-# What images without a name of their own are called by: array-0, image-1.
-NAMELESS = ("array", "image", "bytes", "file")
 
 
 def title_of(fm: FeatureMap, shown: str = "") -> str:
@@ -52,21 +50,11 @@ def quantity(fm: FeatureMap) -> str:
     """What the numbers of a map are, for its bar; `""` where its title says it."""
     if fm.role == "weights":
         return "weight"
-    if _of_heads(fm):
-        return "attention"
-    if fm.role or fm.method not in ("", "mean", "max", "min", "norm"):
+    if fm.role or (fm.method and fm.method not in OF_ITS_KIND):
         return ""
+    if of_heads(fm):
+        return "attention"
     return "activation" if fm.provenance.get("model") else "value"
-
-
-def channel_word(fm: FeatureMap) -> str:
-    """What a channel is called: that of attention weights is a head, that of a convolution's weights a filter."""
-    return "head" if _of_heads(fm) and not fm.rule else "filter" if fm.role == "weights" else "channel"
-
-
-def _of_heads(fm: FeatureMap) -> bool:
-    """Whether a map holds attention weights, all of them or those of one query token."""
-    return fm.layer.attention or fm.layer.kind == ATTENTION_MAP
 
 
 def caption(fm: FeatureMap, scale: Scale | None, *more: str) -> tuple[str, ...]:
@@ -96,16 +84,6 @@ def _image(fm: FeatureMap) -> str:
     if len(fm.ids) != 1:
         return f"{len(fm.ids)} images"
     return "" if fm.photos is None and fm.ids[0] == "image 0" else image_name(fm.ids[0])
-
-
-def image_name(id: str) -> str:
-    """An image's name on a picture: that of one without a name in words.
-
-    >>> image_name("array-0"), image_name("cat.jpg")
-    ('array 0', 'cat.jpg')
-    """
-    word, _, number = id.partition("-")
-    return f"{word} {number}" if word in NAMELESS and number.isdecimal() else id
 
 
 def _fed(fm: FeatureMap) -> str:
@@ -160,6 +138,7 @@ def about(fm: FeatureMap, scale: Scale | None, **more: Any) -> dict[str, Any]:
         "dtype": fm.dtype,
         "images": list(fm.ids),
         "channels": f"{len(fm.channels)} of {fm.of}",
+        "layer_channels": fm.of,
         "combination": fm.rule or None,
         "notes": list(fm.notes),
         "note_kinds": [kind_of(note) for note in fm.notes],

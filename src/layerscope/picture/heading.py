@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from ..core.note import kind_of
-from .codes import INK_MIDDLE
+from .codes import BELOW, INK_MIDDLE
 from .font import LARGE, MEDIUM, font, small
 from .palette import MARKS
 from .shapes import Box, Text
@@ -38,9 +38,15 @@ class Heading:
 
 
 class Notes:
-    """The legend of `marks` and the notes, wrapped to `width` pixels, from `top` of the picture down."""
+    """The legend of `marks` and the notes, wrapped to `width` pixels, from `top` of the picture down.
 
-    def __init__(self, notes: Sequence[str], marks: Collection[int], *, width: int, top: int, text: float = 1) -> None:
+    `below` is what the legend says of values below the limits, where that isn't the usual.
+    """
+
+    def __init__(
+        self, notes: Sequence[str], marks: Collection[int], *, width: int, top: int, text: float = 1, below: str = ""
+    ) -> None:
+        self.names = {mark: name for mark, (name, _) in MARKS.items()} | ({BELOW: below} if below else {})
         self.text, self.margin, self.small = text, round(MARGIN * text), small(text)
         self.step = self.small.height + round(3 * text)
         flowing = " ".join(note for note in notes if note and kind_of(note) != "frame")
@@ -56,7 +62,7 @@ class Notes:
         rows: list[list[tuple[int, int]]] = []
         x = 0
         for mark in marks:
-            wide = self.small.height + self.small.width(MARKS[mark][0])
+            wide = self.small.height + self.small.width(self.names[mark])
             if not rows or x + wide > width:
                 rows.append([])
                 x = 0
@@ -67,7 +73,7 @@ class Notes:
     def texts(self) -> Iterator[Text]:
         """Every line of text, from top to bottom and from left to right."""
         for x, y, mark in self._squares():
-            yield Text(x + self.small.height, y, MARKS[mark][0], self.small.size, INK_MIDDLE)
+            yield Text(x + self.small.height, y, self.names[mark], self.small.size, INK_MIDDLE)
         y = self.top + len(self.marks) * self.step
         for line in self.notes:
             yield Text(self.margin, y, line, self.small.size, INK_MIDDLE)

@@ -14,9 +14,10 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadScale
 from ..surface import option
-from .codes import within_float32
+from .codes import BELOW, within_float32
 from .norms import check_norm, positive, require_positive
 from .numbers import beyond_text
+from .palette import MARKS
 from .scale import Scale
 
 # What `scale=` of a picture of one map may be.
@@ -148,6 +149,15 @@ class Beyond:
             text = f"no range is left between the percentiles {asked[0]:g} and {asked[1]:g}, so nothing is clipped"
             notes.append(Note("no-clip", text))
         return tuple(notes)
+
+
+def below_text(rule: Scale) -> str:
+    """What the legend says of the mark of values below the limits: with `"log"` they are mostly those without a logarithm."""
+    if rule.norm != "log":
+        return MARKS[BELOW][0]
+    if rule.clip:
+        return "0 or below, or under the lower percentile"
+    return "0 or below, or below the limits" if rule.per == "fixed" else "0 or below"
 
 
 def _units_beyond(rule: Scale, count: int, upper: bool, farthest: float) -> str:

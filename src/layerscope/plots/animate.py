@@ -13,6 +13,7 @@ import numpy as np
 from ..checks import file_path, keywords, one_of
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
+from ..core.words import image_name
 from ..errors import BadLayout, BadOption, BadScale
 from ..picture.canvas import NARROWEST, Frame
 from ..picture.caption import about, caption, quantity, special, title_of
@@ -172,7 +173,7 @@ def _image_frames(whole: FeatureMap, options: MontageOptions) -> _Frames:
     rule = channel_scale(only, only.image(0), channel, _shared(options, "images"), usual="images")
     word, count = "image" if whole.photos is None else "photo", len(whole.ids)
     words = [
-        f"{word} {image + 1} of {count}" + (f": {name}" if name != f"image {image}" else "")
+        f"{word} {image + 1} of {count}" + (f": {image_name(name)}" if name != f"image {image}" else "")
         for image, name in enumerate(whole.ids)
     ]
     tiles = [Tile("", image, channel, name) for image, name in enumerate(whole.ids)]

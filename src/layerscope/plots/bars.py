@@ -157,6 +157,12 @@ class _Ranking:
 def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
     """The bars of one image of a map."""
     if max(fm.spatial, default=1) > 1:
+        if any(kind_of(note) == "layout" for note in fm.notes) and len(fm.layer.axes) == 2:
+            shape = " × ".join(map(str, fm.layer.shape or ()))
+            raise BadLayout(
+                f"an array of {shape} is read as height × width, and a bar shows one number per channel: layout='bc' reads "
+                "it as images × channels"
+            )
         raise BadLayout(
             f"{fm.layer.path!r} has {'×'.join(map(str, fm.spatial))} numbers per channel, and a bar shows one: draw it "
             f"with {'strip()' if len(fm.spatial) == 1 else 'sheet()'}"

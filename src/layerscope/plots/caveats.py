@@ -7,7 +7,7 @@ import numpy as np
 from ..channels.statistics import AXES, listed
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
-from ..picture.caption import channel_word
+from ..core.words import channel_word
 from ..picture.numbers import number
 from ..picture.scale import Scale
 from ..safe_text import counted

@@ -11,8 +11,8 @@ import numpy as np
 from ..channels.query import positions, where_text
 from ..core.feature_map import FeatureMap, as_map
 from ..core.layer import kind_in_words
+from ..core.words import channel_word, image_name
 from ..errors import BadChannels, BadOption
-from ..picture.caption import channel_word, image_name
 from ..safe_text import counted
 from .compare_cells import (
     Blank,

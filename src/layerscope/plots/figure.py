@@ -17,9 +17,10 @@ from ..combinations.registry import combined, row_of, target_of_capture
 from ..core.conversion import only_map
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
+from ..core.words import channel_word
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Frame
-from ..picture.caption import about, channel_word, channels_text, quantity, title_of
+from ..picture.caption import about, channels_text, quantity, title_of
 from ..picture.colorbar import ColorBar
 from ..picture.palette import marks_of
 from ..picture.picture import Picture

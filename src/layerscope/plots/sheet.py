@@ -15,9 +15,10 @@ from ..channels.statistics import figures, listed
 from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note, kind_of
+from ..core.words import channel_word
 from ..errors import BadOption
 from ..picture.canvas import Frame
-from ..picture.caption import caption, channel_word, channels_text, not_finite, title_of
+from ..picture.caption import caption, channels_text, not_finite, title_of
 from ..picture.numbers import number
 from ..picture.picture import Picture
 from ..safe_text import counted

@@ -26,7 +26,7 @@ RECOMPUTED = "recomputed from q and k: softmax(q·kᵀ·scale + mask)"
 COMPUTED = "as computed by the model's softmax"
 
 
-RETURNED = "as MultiheadAttention returns them with need_weights=True"
+RETURNED = "as MultiheadAttention returns them"
 
 
 # The operators are what exported models call.

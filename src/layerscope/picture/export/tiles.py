@@ -35,7 +35,7 @@ def tile(picture: Picture, channel: int, image: int | None) -> Picture:
 
 def save_tiles(picture: Picture, folder: str | Path, suffix: str, **size: Any) -> list[Path]:
     """A file for each tile; the rules stand at `Picture.save_tiles`."""
-    path, names = make_folder(folder), _names(picture.cells)
+    path, names = make_folder(folder), _names(picture)
     return [
         alone(picture, cell).save(path / f"{name}{suffix}", **size)
         for cell, name in zip(picture.cells, names, strict=True)
@@ -64,9 +64,11 @@ def alone(picture: Picture, cell: Cell) -> Picture:
     )
 
 
-def _names(cells: tuple[Cell, ...]) -> list[str]:
-    """By the channel, and by the place in the picture where several have the same."""
-    digits = len(str(max(cell.channel for cell in cells)))
+def _names(picture: Picture) -> list[str]:
+    """By the channel, with as many digits as the last one of the layer; by the place where several show the same."""
+    cells = picture.cells
+    last = max(picture.provenance.get("layer_channels", 0) - 1, *(cell.channel for cell in cells))
+    digits = len(str(last))
     several = Counter(cell.channel for cell in cells)
     places = len(str(len(cells) - 1))
     return [

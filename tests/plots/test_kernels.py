@@ -150,7 +150,9 @@ def test_kernels_of_one_and_of_three_dimensions(scope):
     expected = WEIGHTS["volume"].values.mean(1)
     for cell in volume.cells:
         slices = np.concatenate(list(expected[cell.channel]), 1)
-        np.testing.assert_allclose(volume.decode(cell), slices, atol=np.abs(expected).max() / TOP * 1.01)
+        np.testing.assert_allclose(
+            np.delete(volume.decode(cell), 3, 1), slices, atol=np.abs(expected).max() / TOP * 1.01
+        )
     with raises(ls.BadOption, "inputs='norm'", "'mean'"):
         ls.kernels(scope, "line", inputs=[0])
 

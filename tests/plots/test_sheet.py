@@ -12,6 +12,7 @@ from PIL import Image
 import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises, warns, wording
+from layerscope.core.note import kind_of
 from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, GAP, INK, NAN, POS_INF, TOP
 from layerscope.plots.tiles import PAGE_PIXELS, even_columns
 
@@ -286,9 +287,11 @@ def test_the_slices_of_a_volume_stand_side_by_side():
     values = noise(2, 5, 8, 9, 16)
     picture = ls.sheet(values, image=1)
     cell = picture.cells[3]
-    assert picture.codes(cell).shape == (8, 45)
-    expected = np.concatenate([values[1, depth, :, :, 3] for depth in range(5)], 1)
-    np.testing.assert_allclose(picture.decode(cell), expected, atol=np.abs(expected).max() / TOP * 1.01)
+    assert picture.codes(cell).shape == (8, 49)
+    bare = np.full((8, 1), np.nan)
+    expected = np.concatenate([part for depth in range(5) for part in (values[1, depth, :, :, 3], bare)], 1)[:, :-1]
+    np.testing.assert_allclose(picture.decode(cell), expected, atol=np.nanmax(np.abs(expected)) / TOP * 1.01)
+    np.testing.assert_array_equal(picture.tile(3).decode(picture.tile(3).cells[0]), picture.decode(cell))
 
 
 def test_dense_layers_and_sequences_are_strips():
@@ -412,3 +415,23 @@ def test_a_dense_layer_says_which_options_of_tiles_it_leaves_out():
     values = np.random.default_rng(0).random((1, 20))
     wording(ls.sheet(values, layout="bc", sort="max", statistics=True).alt())
     assert "without" not in ls.sheet(values, layout="bc", text=2).alt()
+
+
+def test_the_only_tile_has_its_number_in_the_title_and_a_bar():
+    values = noise(8, 8, 32)
+    values[..., 7:] = 0
+    picture = ls.sheet(values, channels=[5])
+    assert "channel 5 of 32" in picture.title
+    assert (picture.bar.low, picture.bar.high) == (values[..., 5].min(), values[..., 5].max())
+    assert_tiles_are_true(picture, values)
+    wording(picture.alt())
+    assert ls.sheet(values, channels=[9]).bar is None  # dead: there is no range
+
+
+def test_notes_on_channels_are_those_of_the_channels_drawn():
+    values = noise(8, 8, 32)
+    values[..., 20:] = 0
+    values[..., 3] = 1
+    assert not any(kind_of(line) in ("dead", "constant") for line in ls.sheet(values, channels=[5, 6]).lines)
+    (line,) = (line for line in ls.sheet(values, channels=[5, 21, 22], per_page=1).lines if kind_of(line) == "dead")
+    assert line.rstrip(".").endswith(": 21, 22")

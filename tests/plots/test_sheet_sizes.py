@@ -22,8 +22,11 @@ def test_the_slices_of_a_volume_lie_side_by_side_in_their_order():
     values = noise(1, depth, height, width, channels)
     picture = ls.sheet(values, layout="bdhwc")
     for cell in picture.cells:
-        assert (cell.height, cell.width) == (height * picture.zoom, depth * width * picture.zoom)
-        decoded = picture.decode(cell).reshape(height, depth, width).transpose(1, 0, 2)
+        assert (cell.height, cell.width) == (height * picture.zoom, (depth * (width + 1) - 1) * picture.zoom)
+        decoded = np.pad(picture.decode(cell), ((0, 0), (0, 1)), constant_values=np.nan)
+        decoded = decoded.reshape(height, depth, width + 1).transpose(1, 0, 2)
+        assert np.isnan(decoded[..., width]).all()
+        decoded = decoded[..., :width]
         np.testing.assert_allclose(decoded, values[0, ..., cell.channel], atol=(cell.high - cell.low) / 200)
 
 

@@ -18,9 +18,10 @@ from ..core.note import Note, kind_of
 from ..core.words import channel_word
 from ..errors import BadOption
 from ..picture.canvas import Frame
-from ..picture.caption import caption, channels_text, not_finite, title_of
+from ..picture.caption import caption, channels_text, not_finite, size_text, title_of
 from ..picture.numbers import number
 from ..picture.picture import Picture
+from ..picture.scale import Scale
 from ..safe_text import counted
 from ..surface import by_surface, option
 from .bars import BarOptions, draw_bars
@@ -28,7 +29,7 @@ from .caveats import cautions
 from .options import DrawOptions
 from .sheet_layout import SheetLayout, compose
 from .strip import StripOptions, draw_strip
-from .tiles import Below, Grid, Labels, Tiles, planes
+from .tiles import Below, Grid, Labels, Tiles
 
 # So few channels of a dense layer are bars, which can be read; more are cells.
 MOST_BARS = 32
@@ -180,6 +181,7 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     raw = raw_extent(one.values)
     extent = raw if np.isfinite(raw).all() else extent_of(one.values)
     rule = options.fit_scale(whole, one, extent, "channel")
+    rule = _own_bar(rule, order)
     below = _figures_below(one, order) if options.statistics else None
     grid = _fit_grid(one, order, options, below)
     page = options.pick_page(len(order), grid.most)
@@ -187,10 +189,12 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     tiles = Tiles.of(one, shown, rule, raw=raw[0, shown], extent=extent[0, shown])
     own_range = rule.per == "channel" and not rule.single
     labels = Labels.fitting(tiles, grid, own_range)
-    title = title_of(one, channels_text(one, len(order), where_text(options.channels)))
+    title = title_of(one, _shown(one, order, where_text(options.channels)))
     order_text = describe_sort(options.sort)
     page_text = f"{page.text}, {_tiles_text(page.here.start, len(shown))}" if page.text else ""
-    lines = caption(one, rule, _slices(one), order_text, page_text) + _special(whole, one, extent[0], raw[0])
+    lines = caption(one, rule, _slices(one), order_text, page_text) + _special(
+        whole, one, extent[0], raw[0], order=order
+    )
     if grid.margins:
         rule_of_numbers = Note("numbers", f"a {channel_word(one)} has the number of its row plus that of its column")
         lines = (lines[0], rule_of_numbers, *lines[1:])
@@ -231,11 +235,11 @@ def _as_strip(whole: FeatureMap, numbers: list[int], options: DrawOptions) -> Pi
 
 def _fit_grid(one: FeatureMap, order: np.ndarray, options: DrawOptions, below: Below | None) -> Grid:
     """The grid, with the number of tiles asked for on a page, which must have room for them."""
-    size, per_page = planes(one.values[0]).shape[:2], options.per_page
+    per_page = options.per_page
     count = min(len(order), per_page or len(order))
     numbers = np.array(one.channels)[order]
     in_order = bool((np.diff(numbers) == 1).all())
-    grid = Grid.fitting(size, one.channels, options, count=count, below=below, in_order=in_order)
+    grid = Grid.fitting(one.spatial, one.channels, options, count=count, below=below, in_order=in_order)
     if per_page is None:
         return grid
     if per_page > grid.most:
@@ -246,16 +250,34 @@ def _fit_grid(one: FeatureMap, order: np.ndarray, options: DrawOptions, below: B
     return replace(grid, most=per_page)
 
 
+def _own_bar(rule: Scale, order: np.ndarray) -> Scale:
+    """The range of the only tile as that of the picture, which then has a bar."""
+    if len(order) > 1 or rule.single:
+        return rule
+    low, high = rule.range(0, int(order[0]))
+    return rule.alone((low, high)) if low < high else rule
+
+
+def _shown(one: FeatureMap, order: np.ndarray, condition: str) -> str:
+    """The channels of the sheet in its title; the only one of several by its number."""
+    if len(order) > 1 or condition or one.of == 1:
+        return channels_text(one, len(order), condition)
+    return f"{channel_word(one)} {one.channels[order[0]]} of {one.of} · {size_text(one)}"
+
+
 def _figures_below(one: FeatureMap, order: np.ndarray) -> Below:
     columns = figures(one.values)
     return Below.of(columns["mean"][order], columns["sparsity"][order])
 
 
-def _special(whole: FeatureMap, one: FeatureMap, extent: np.ndarray, raw: np.ndarray) -> tuple[str, ...]:
-    """The notes on dead, constant and non-finite channels, over the whole layer in this image."""
-    broken = ~np.isfinite(raw).all(1)
-    dead = (extent == 0).all(1) & ~broken
-    constant = (extent[:, 0] == extent[:, 1]) & ~dead & ~broken
+def _special(
+    whole: FeatureMap, one: FeatureMap, extent: np.ndarray, raw: np.ndarray, *, order: np.ndarray
+) -> tuple[str, ...]:
+    """The notes on those dead, constant and non-finite channels that are drawn, on any page, in this image."""
+    drawn = np.isin(np.arange(len(extent)), order)
+    broken = ~np.isfinite(raw).all(1) & drawn
+    dead = (extent == 0).all(1) & ~broken & drawn
+    constant = (extent[:, 0] == extent[:, 1]) & ~dead & ~broken & drawn
     notes = []
     if dead.any():
         where = "everywhere in this image" if len(whole.ids) > 1 else "everywhere"

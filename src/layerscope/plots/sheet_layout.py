@@ -88,14 +88,15 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, frame: Frame) -> 
 
 
 def _write_inside(canvas: Canvas, cells: tuple[Cell, ...], layout: SheetLayout) -> None:
-    """A word in the middle of each tile that has one."""
+    """A word in the middle of each tile that has one, or of its first slice."""
     letters = layout.grid.letters
+    across = layout.tiles.values.shape[2] * layout.grid.zoom
     words = {word: letters.line(word) for word in set(layout.labels.inside)}
     for tile, (cell, word) in enumerate(zip(cells, layout.labels.inside, strict=True)):
         if word:
             drawn = words[word]
             high, wide = drawn.shape
-            x, y = cell.x + (cell.width - wide) // 2, cell.y + (cell.height - high) // 2
+            x, y = cell.x + (across - wide) // 2, cell.y + (cell.height - high) // 2
             line = Text(x, y, word, letters.size, INK, tile)
             canvas.codes[line.y : line.y + high, line.x : line.x + wide] = np.where(drawn == GAP, CONSTANT, drawn)
             canvas.lines.append(line)
@@ -130,7 +131,12 @@ def _draw_tiles(slots: np.ndarray, layout: SheetLayout, rule: Scale) -> None:
 
 
 def _encode(tiles: Tiles, out: np.ndarray, rule: Scale) -> None:
-    encode(tiles.values, out, tiles.limits, curve=rule.curve, exact=tiles.exact, extent=tiles.raw)
+    """Write `[row, column, height, width]`, slice by slice with a bare column between two."""
+    width = tiles.values.shape[2]
+    for start, values in zip(range(0, out.shape[-1], width + 1), tiles.values, strict=True):
+        out[..., start + width : start + width + 1] = GAP
+        here = out[..., start : start + width]
+        encode(values, here, tiles.limits, curve=rule.curve, exact=tiles.exact, extent=tiles.raw)
 
 
 def _cells(canvas: Canvas, layout: SheetLayout) -> tuple[Cell, ...]:

@@ -69,7 +69,7 @@ class Grid:
 
     `number` is the width of the widest channel number, `text` the size of its letters, `least` the width that what stands
     below a tile needs, `caption` the size of the letters around the sheet. `margins`: rows and columns have numbers in
-    place of the tiles.
+    place of the tiles. `volume`: a tile has gaps of its own, between slices.
     """
 
     height: int
@@ -82,11 +82,12 @@ class Grid:
     least: int = 0
     caption: float = 1
     margins: bool = False
+    volume: bool = False
 
     @classmethod
     def fitting(
         cls,
-        size: tuple[int, int],
+        spatial: tuple[int, ...],
         channels: Sequence[int],
         options: DrawOptions,
         *,
@@ -99,7 +100,7 @@ class Grid:
         Where numbers at the tiles would be too small, channels `in_order` are numbered by row and column; others have pages.
         """
         scale, columns, zoom = options.size, options.columns, options.zoom
-        height, width = size
+        size = height, width = tile_size(spatial)
         least = _least(below, scale)
         smallest = max((SMALLEST_OF_FEW if count <= FEW else SMALLEST) * scale, least * max(size) // width)
         # Where a page can't hold them all in their least size, they keep it, and each page is about square.
@@ -121,7 +122,9 @@ class Grid:
             # Columns that were asked for: numbers too small to be read rather than far larger than their tiles.
             text = max(1.0, min(caption, SMALL * width * zoom // (number + 4) / SMALL))
         number = 0 if margins else font(small(text).size, bold=True).width(str(max(channels)))
-        grid = cls(height, width, zoom, columns, 1, number, text, _least(below, text), caption, margins)
+        grid = cls(
+            height, width, zoom, columns, 1, number, text, _least(below, text), caption, margins, len(spatial) == 3
+        )
         return replace(grid, most=columns * grid._most_rows(len(below.lines) if below else 0, count if paged else 0))
 
     def _most_rows(self, lines: int, paged: int) -> int:
@@ -155,7 +158,8 @@ class Grid:
         """Bare pixels between two tiles; enough that a range doesn't run into the next number."""
         if self.margins:
             return max(2, self.tile_width // 10)
-        return max(round(2 * self.text), min(round(8 * self.text), self.tile_width // 16))
+        between = 3 * self.zoom if self.volume else 0
+        return max(round(2 * self.text), between, min(round(8 * self.text), self.tile_width // 16))
 
     @property
     def pitch(self) -> int:
@@ -169,7 +173,7 @@ def _least(below: Below | None, text: float) -> int:
 
 @dataclass(frozen=True)
 class Tiles:
-    """The channels on a page: their values, true numbers, ranges and what is special about each."""
+    """The channels on a page: their values `[slice, height, width, channel]`, true numbers, ranges, what is special of each."""
 
     values: np.ndarray
     channels: tuple[int, ...]
@@ -206,7 +210,7 @@ class Tiles:
             words[tile] = words[tile] or "none above 0"
         numbers = tuple(map(one.channels.__getitem__, shown.tolist()))
         return cls(
-            planes(values),
+            values if values.ndim == 4 else values[None],
             numbers,
             limits,
             extent,
@@ -254,7 +258,8 @@ class Labels:
         numbers = tuple(map(str, tiles.channels))
         room, letters = grid.tile_width, grid.letters
         high = letters.height <= grid.tile_height
-        inside = tuple(word if high and letters.width(word) < room else "" for word in tiles.blank)
+        slice_width = tiles.values.shape[2] * grid.zoom
+        inside = tuple(word if high and letters.width(word) < slice_width else "" for word in tiles.blank)
         if grid.margins:
             return cls((), None, 0, inside)
         # Among hundreds of small tiles a second line of numbers is more noise than help.
@@ -328,12 +333,10 @@ def even_columns(count: int, aspect: float) -> int:
     return max(1, min(count, full[0] if full else ceil(square)))
 
 
-def planes(values: np.ndarray) -> np.ndarray:
-    """`[height, width, channel]`; the slices of a volume side by side."""
-    if values.ndim == 3:
-        return values
-    depth, height, width, channels = values.shape
-    return values.transpose(1, 0, 2, 3).reshape(height, depth * width, channels)
+def tile_size(spatial: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of a tile in units; the slices of a volume stand side by side in it, with a bare column between."""
+    height, width = spatial[-2:]
+    return (height, width) if len(spatial) == 2 else (height, spatial[0] * (width + 1) - 1)
 
 
 def _not_finite(values: np.ndarray) -> tuple[str, set[int]]:

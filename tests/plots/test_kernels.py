@@ -1,5 +1,7 @@
 """Pictures of the weights of convolutions, read back and compared with the weights."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,24 @@ def test_one_tile_for_each_input_under_its_true_number(scope):
         values = picture.decode(cell)
         np.testing.assert_allclose(values, weights[filter, channel], atol=np.abs(weights).max() / TOP * 1.01)
     wording(picture.alt(), "2", "5")
+
+
+@pytest.mark.parametrize("count", [3, 64, 128, 151])
+def test_a_grid_of_inputs_has_numbers_that_can_be_read_and_a_page_that_can_be_opened(scope, monkeypatch, count):
+    values = RANDOM.normal(size=(count, count, 3, 3)).astype(np.float32)
+    monkeypatch.setitem(WEIGHTS, "grouped", Kernel(values, "oihw"))
+    picture = ls.kernels(scope, "grouped", inputs=slice(None))
+    assert picture.width <= 1800
+    assert min(text.size for text in picture.texts) * 900 / max(900, picture.width) >= 10
+    columns, rows = {cell.x: cell for cell in picture.cells[:count]}, {cell.y: cell for cell in picture.cells}
+    rows_at = sorted((text.y, text.size) for text in picture.texts if text.x < min(columns) and text.text.isdecimal())
+    assert all(y + size <= following for (y, size), (following, _) in pairwise(rows_at))
+    beside = {text.text for text in picture.texts if text.x < min(columns) and text.text.isdecimal()}
+    above = {text.text for text in picture.texts if text.y < min(rows) and text.text.isdecimal()}
+    assert {"0"} < beside <= set(map(str, range(count))) and {"0"} < above <= set(map(str, range(count)))
+    np.testing.assert_allclose(
+        picture.decode(picture.cells[count + 2]), values[1, 2], atol=np.abs(values).max() / TOP * 1.01
+    )
 
 
 def test_a_pointwise_convolution_is_one_table(scope):

@@ -14,16 +14,16 @@ from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..errors import BadOption, near
 from ..picture.canvas import Frame
-from ..picture.caption import about, caption, quantity, title_of
+from ..picture.caption import caption, quantity, title_of
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..safe_text import counted
 from ..scope.run import provenance
 from ..scope.scope import Scope
 from ..surface import option
+from .kernel_grid import KernelGrid
 from .kernel_weights import Weights, draw_colours
 from .montage import index_list
-from .mosaic import Mosaic, Tile
 from .options import DrawOptions
 from .sheet import draw_sheet
 from .strip import StripOptions, draw_strip
@@ -206,16 +206,15 @@ def _draw_grid(view: View, numbers: Sequence[int]) -> Picture:
         )
     fm = weights.map(values.transpose(1, 2, 3, 0).reshape(1, -1, *values.shape[3:], len(values)), "kernels")
     rule = _fit_scale(fm, replace(options, scale="layer") if options.scale == "channel" else options)
-    pairs = [(weights.input_of(row, number), row) for row in view.filters for number in numbers]
-    tiles = [Tile(f"{source}→{row}", 0, row, f"input {source} to filter {row}") for source, row in pairs]
-    codes = rule.codes(values[np.ix_(view.filters, numbers)].reshape(-1, *values.shape[2:]))
     size = (values.shape[2], values.shape[3])
-    grid = Mosaic.fitting(size, [tile.label for tile in tiles], replace(options, columns=len(numbers)))
-    page = options.pick_page(len(tiles), grid.most)
+    grid = KernelGrid.fitting(size, numbers, options)
+    page = options.pick_page(len(view.filters), grid.most)
+    filters = view.filters[page.here]
     shown = f"{_of(len(view.filters), len(values), 'filter')} × {_of(len(numbers), weights.inputs, 'input')}"
-    order = Note("order", "a row for each filter, a column for each input; above each tile: input → filter")
+    column = "input of the filter's group" if weights.groups > 1 else "input"
+    order = Note("order", f"a row for each filter, a column for each {column}")
     lines = (*caption(fm, rule, page.text), order)
-    marks = marks_of(codes[page.here])
+    marks = marks_of(rule.codes(values[np.ix_(filters, numbers)]))
     frame = Frame(
         title_of(fm, f"{shown} of {size[1]} × {size[0]}"),
         lines[0],
@@ -224,7 +223,7 @@ def _draw_grid(view: View, numbers: Sequence[int]) -> Picture:
         marks,
         quantity=quantity(fm),
     )
-    picture = grid.picture(codes[page.here], tiles[page.here], options.framed(frame), about(fm, rule))
+    picture = grid.picture(weights, filters, rule, options.framed(frame), fm=fm)
     return replace(picture, page=page.number, pages=page.pages)
 
 

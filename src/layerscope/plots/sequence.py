@@ -183,9 +183,12 @@ def row_numbers_width(numbers: Sequence[int], text: float) -> int:
 
 def write_row_numbers(canvas: Canvas, numbers: Sequence[int], pitch: int, *, top: int, height: int, left: int) -> None:
     """A number in front of each row that has room for one, up to a gap before `left`; rows fill `height` pixels from `top`."""
-    letters, words = canvas.letters, []
+    letters, words, free = canvas.letters, [], 0
     for row in range(0, len(numbers), ceil(letters.height / pitch)):
         y = min(row * pitch + max(0, (pitch - letters.height) // 2), max(0, height - letters.height))
+        if y < free:
+            continue  # the last, moved up to where another stands
+        free = y + letters.height
         text = str(numbers[row])
         words.append((max(0, left - round(8 * canvas.text) - letters.width(text)), top + y, text))
     canvas.write_all(words)

@@ -84,13 +84,26 @@ def test_nothing_is_interpolated():
 
 
 def test_cells_never_overlap_each_other_or_their_labels():
-    picture = ls.sheet(noise(1, 20, 33, 23))
+    picture = ls.sheet(noise(1, 20, 33, 23), bar=False)
     taken = np.zeros(picture.pixels.shape, int)
     for cell in picture.cells:
         taken[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] += 1
     assert taken.max() == 1
     outside = picture.pixels[taken == 0]
     assert (outside > TOP).all(), "outside the tiles there is paper and ink only"
+
+
+@pytest.mark.parametrize(("low", "words"), [(-1, "0 in the middle"), (0, "highest value of each tile")])
+def test_a_key_tells_what_the_colours_of_each_tile_mean(low, words):
+    values = np.random.default_rng(0).uniform(low, 1, (1, 9, 9, 4))
+    picture, bare = ls.sheet(values), ls.sheet(values, bar=False)
+    assert any(words in text.text for text in picture.texts)
+    codes = [box.color for box in picture.drawing.foot.boxes() if box.color <= TOP]
+    assert codes[0] == 0 and codes[-1] == TOP and codes == sorted(codes)
+    below = slice(picture.cells[-1].y + picture.cells[-1].height, None)
+    assert set(codes) <= set(picture.pixels[below].ravel().tolist())
+    assert not any(words in text.text for text in bare.texts)
+    assert any(text.text.startswith("Each tile has its own range") for text in bare.texts)
 
 
 def test_both_memory_orders_give_the_same_picture():

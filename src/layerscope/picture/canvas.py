@@ -13,11 +13,12 @@ from ..core.note import Note, kind_of
 from ..errors import BadOption
 from ..memory import amount, available_text, is_little, limit
 from ..safe_text import capitalised, legible
-from .codes import GAP, INK, INK_MIDDLE, OWN
-from .colorbar import BAR_GAP, ColorBar, ColorKey, DrawnBar
+from .codes import BELOW, GAP, INK, INK_MIDDLE, OWN
+from .colorbar import BAR_GAP, ColorBar, ColorKey, DrawnBar, TileKey
 from .drawing import Drawing, TileLabels
 from .font import Font, font, small
-from .heading import MARGIN, Heading, Notes
+from .heading import MARGIN, Heading, Notes, key_width
+from .palette import MARKS
 from .picture import Picture
 from .scale import Scale
 from .scale_rules import below_text
@@ -32,7 +33,8 @@ class Frame:
 
     `reach` is how far the values themselves go, printed at the ends of the bar that they exceed, `quantity` what the bar
     measures ("activation"). Letters, gaps and the bar are `text` times as large as on a screen, drawn at that size.
-    `key` are colours with names, in place of a bar. `heading` stands in place of the title; without `caption` it is all that
+    `key` are colours with names, in place of a bar; `tiles` is what the colours of tiles with ranges of their own mean, which
+    stands in the legend in place of the note on them. `heading` stands in place of the title; without `caption` it is all that
     is written, without `colorbar` no bar and no key is drawn.
     """
 
@@ -45,6 +47,7 @@ class Frame:
     text: float = 1
     quantity: str = ""
     key: tuple[tuple[tuple[int, int, int], str], ...] = ()
+    tiles: TileKey | None = None
     heading: str | None = None
     caption: bool = True
     colorbar: bool = True
@@ -69,10 +72,14 @@ class Frame:
         key = ColorKey(self.key, text) if self.key and self.colorbar else None
         title = self.title if self.heading or (self.heading is None and self.caption) else ""
         subject, marks, under = (self.subject, self.marks, self.notes) if self.caption else ("", (), ())
+        if self.tiles:
+            under = [note for note in under if kind_of(note) != "scale"]
         margin = round(MARGIN * text) if title or self.caption or self.colorbar else 0
         whole_width = width + (bar.width if bar else key.width if key else 0)
         if title or self.caption:
             whole_width = max(whole_width, round(NARROWEST * text))
+        if self.tiles:
+            whole_width = max(whole_width, key_width(self.tiles, text))
         heading = Heading(title, subject, width=whole_width, text=text)
         top, (first, last) = margin + heading.height, beside or (0, height)
         if bar:
@@ -81,8 +88,10 @@ class Frame:
         if key:
             last = max(last, first + key.height)
         bottom = top + max(height, last if bar or key else 0)
-        below = below_text(self.bar) if self.bar else ""
-        notes = Notes(under, marks, width=whole_width, top=bottom, text=text, below=below)
+        legend = {mark: MARKS[mark][0] for mark in marks}
+        if self.bar and BELOW in legend:
+            legend[BELOW] = below_text(self.bar)
+        notes = Notes(under, legend, width=whole_width, top=bottom, text=text, key=self.tiles)
         codes = _paper(bottom + notes.height + margin, whole_width + 2 * margin)
         _draw_texts(codes, (*heading.texts(), *notes.texts()))
         # After the names, whose blanks reach over the boxes.
@@ -215,7 +224,7 @@ class Canvas:
     ) -> Picture:
         """The finished picture; RGB `pixels` in place of the codes, which are its frame then. `more`: fields of `Picture`."""
         if pixels is not None:
-            for x, y, width, height, color in self.boxes:
+            for x, y, width, height, color in (*self.boxes, *self.foot.boxes()):
                 if not isinstance(color, int):
                     pixels[y : y + height, x : x + width] = color
         return Picture(
@@ -277,7 +286,8 @@ def _draw_texts(codes: np.ndarray, lines: Sequence[Text]) -> None:
 
 
 def _fill(codes: np.ndarray, box: Box) -> None:
-    codes[box.y : box.y + box.height, box.x : box.x + box.width] = box.color
+    color = box.color if isinstance(box.color, int) else OWN
+    codes[box.y : box.y + box.height, box.x : box.x + box.width] = color
 
 
 def _draw_bar(codes: np.ndarray, drawn: DrawnBar) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 
 import numpy as np
 
-from .codes import ABOVE, BELOW, INK, INK_MIDDLE
+from .codes import ABOVE, BELOW, INK, INK_MIDDLE, TOP
 from .font import Font, small
 from .norms import decades
-from .numbers import beyond_text, digits_for
+from .numbers import beyond_text, digits_for, number
 from .scale import Scale
 from .shapes import Bar, Box, Ramp, Text
 
 BAR_WIDTH, BAR_GAP, BAR_TICK = 16, 16, 7
+KEY_STEPS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +147,33 @@ class ColorKey:
         left = x + round((BAR_WIDTH + BAR_TICK) * self.text)
         for row, (_, name) in enumerate(self.entries):
             yield Text(left, y + row * self.step, name, self.letters.size)
+
+
+@dataclass(frozen=True)
+class TileKey:
+    """What the colours of tiles with ranges of their own mean: a short ramp of `colors`, with words at its two ends."""
+
+    colors: tuple[int | tuple[int, int, int], ...]
+    before: str
+    after: str
+
+    @classmethod
+    def of(cls, scale: Scale) -> TileKey:
+        """The key of a scale with a range for each tile; a range that is centred ends as far below as above."""
+        colors = tuple(np.linspace(0, TOP, KEY_STEPS).round().astype(int).tolist())
+        if scale.center is None:
+            lowest, highest = ("lower", "upper limit") if scale.clip else ("lowest", "highest value")
+            return cls(colors, lowest, f"{highest} of each tile")
+        if scale.center == 0:
+            return cls(
+                colors, "−m", f"+m, m = largest {'limit' if scale.clip else 'magnitude'} of each tile; 0 in the middle"
+            )
+        middle = number(scale.center)
+        return cls(colors, f"{middle} − m", f"{middle} + m, m = largest distance from {middle} in each tile")
+
+    def painted(self, table: np.ndarray) -> TileKey:
+        """The key in the colours of a palette, for pictures that have another one."""
+        return replace(self, colors=tuple(map(tuple, table[list(self.colors)].tolist())))
 
 
 def ramp_codes(scale: Scale, length: int, rising: bool = False) -> np.ndarray:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from ..core.note import kind_of
-from .codes import BELOW, INK_MIDDLE
+from .codes import INK_MIDDLE
+from .colorbar import TileKey
 from .font import LARGE, MEDIUM, font, small
-from .palette import MARKS
 from .shapes import Box, Text
 
 MARGIN, GAP_BELOW_HEADING, GAP_ABOVE_NOTES = 24, 12, 16
+KEY_WIDTH, KEY_GAP = 66, 6
+
+
+def key_width(key: TileKey, text: float) -> int:
+    """The pixels that the key of tiles takes in the legend."""
+    letters = small(text)
+    return letters.width(key.before) + letters.width(key.after) + round(KEY_WIDTH * text) + 2 * round(KEY_GAP * text)
 
 
 class Heading:
@@ -38,15 +47,23 @@ class Heading:
 
 
 class Notes:
-    """The legend of `marks` and the notes, wrapped to `width` pixels, from `top` of the picture down.
+    """The legend of `marks` with their names and the notes, wrapped to `width` pixels, from `top` of the picture down.
 
-    `below` is what the legend says of values below the limits, where that isn't the usual.
+    `key` is the first entry of the legend.
     """
 
     def __init__(
-        self, notes: Sequence[str], marks: Collection[int], *, width: int, top: int, text: float = 1, below: str = ""
+        self,
+        notes: Sequence[str],
+        marks: Mapping[int, str],
+        *,
+        width: int,
+        top: int,
+        text: float = 1,
+        key: TileKey | None = None,
     ) -> None:
-        self.names = {mark: name for mark, (name, _) in MARKS.items()} | ({BELOW: below} if below else {})
+        self.key = key
+        self.names = marks
         self.text, self.margin, self.small = text, round(MARGIN * text), small(text)
         self.step = self.small.height + round(3 * text)
         flowing = " ".join(note for note in notes if note and kind_of(note) != "frame")
@@ -59,8 +76,8 @@ class Notes:
 
     def _legend_rows(self, marks: Sequence[int], width: int) -> list[list[tuple[int, int]]]:
         """The legend as rows of (x, mark) that fit the width."""
-        rows: list[list[tuple[int, int]]] = []
-        x = 0
+        rows: list[list[tuple[int, int]]] = [[]] if self.key else []
+        x = key_width(self.key, self.text) + round(16 * self.text) if self.key else 0
         for mark in marks:
             wide = self.small.height + self.small.width(self.names[mark])
             if not rows or x + wide > width:
@@ -72,6 +89,10 @@ class Notes:
 
     def texts(self) -> Iterator[Text]:
         """Every line of text, from top to bottom and from left to right."""
+        if self.key:
+            _, right = self._ramp_ends()
+            yield Text(self.margin, self.top, self.key.before, self.small.size, INK_MIDDLE)
+            yield Text(right + round(KEY_GAP * self.text), self.top, self.key.after, self.small.size, INK_MIDDLE)
         for x, y, mark in self._squares():
             yield Text(x + self.small.height, y, self.names[mark], self.small.size, INK_MIDDLE)
         y = self.top + len(self.marks) * self.step
@@ -80,10 +101,17 @@ class Notes:
             y += self.step
 
     def boxes(self) -> Iterator[Box]:
-        """The boxes of the legend: a square for each mark with a line around, as marks may be as light as paper."""
+        """The boxes of the legend: the colours of the key, and a square for each mark; with a line around, as they may be as
+        light as paper."""
         line = max(1, round(self.text))
         inset = max(1, round(2 * self.text))
         side = self.small.height - 2 * inset
+        if self.key:
+            left, right = self._ramp_ends()
+            yield Box(left, self.top + inset, right - left, side, INK_MIDDLE)
+            ends = np.linspace(left + line, right - line, len(self.key.colors) + 1).round().astype(int).tolist()
+            for color, start, stop in zip(self.key.colors, ends, ends[1:], strict=False):
+                yield Box(start, self.top + inset + line, stop - start, side - 2 * line, color)
         for x, top, mark in self._squares():
             y = top + inset
             yield Box(x, y, side, line, INK_MIDDLE)
@@ -91,6 +119,11 @@ class Notes:
             yield Box(x, y + line, line, side - 2 * line, INK_MIDDLE)
             yield Box(x + side - line, y + line, line, side - 2 * line, INK_MIDDLE)
             yield Box(x + line, y + line, side - 2 * line, side - 2 * line, mark)
+
+    def _ramp_ends(self) -> tuple[int, int]:
+        """The first pixel of the key's colours, and the one behind the last."""
+        left = self.margin + (self.small.width(self.key.before) if self.key else 0) + round(KEY_GAP * self.text)
+        return left, left + round(KEY_WIDTH * self.text)
 
     def _squares(self) -> Iterator[tuple[int, int, int]]:
         """Left end and upper edge of the row, and mark, of each square in the legend."""

@@ -21,7 +21,7 @@ from ..core.words import channel_word
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Frame
 from ..picture.caption import about, channels_text, quantity, title_of
-from ..picture.colorbar import ColorBar
+from ..picture.colorbar import ColorBar, TileKey
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..safe_text import counted
@@ -208,7 +208,8 @@ def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOpt
             *shown.tiles.beyond().words(shown.rule, options.clip),
         ]
         title = title_of(whole, channels_text(whole, len(whole.channels)))
-    frame = options.framed(Frame(title, lines[0], lines[1:], marks=marks, text=layout.text))
+    key = TileKey.of(shown.rule).painted(shown.rule.palette()) if shown and shown.tiles.ranged and options.bar else None
+    frame = options.framed(Frame(title, lines[0], lines[1:], marks=marks, text=layout.text, tiles=key))
     canvas, pixels, cells = draw_panels(sketch, layout, shown, replace(frame, colorbar=False))
     picture = canvas.picture(cells, rule, about(sketch.one, rule), pixels)
     return picture.themed(options.theme)

@@ -19,6 +19,7 @@ from ..core.words import channel_word
 from ..errors import BadOption
 from ..picture.canvas import Frame
 from ..picture.caption import caption, channels_text, not_finite, size_text, title_of
+from ..picture.colorbar import TileKey
 from ..picture.numbers import number
 from ..picture.picture import Picture
 from ..picture.scale import Scale
@@ -206,7 +207,8 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     if below is not None:
         lines += (Note("statistics", "below each tile: its mean and the share of its values that are exactly 0"),)
         below = below.on(page.here)
-    frame = options.framed(Frame(title, lines[0], lines[1:]))
+    key = TileKey.of(rule) if own_range and options.bar and tiles.ranged else None
+    frame = options.framed(Frame(title, lines[0], lines[1:], tiles=key))
     picture = compose(one, SheetLayout(grid, tiles, labels, below, image), rule, frame)
     return replace(picture, page=page.number, pages=page.pages, notes=notes, theme=options.theme)
 

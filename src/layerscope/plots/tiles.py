@@ -225,6 +225,11 @@ class Tiles:
         return Beyond.of(self.values, self.limits) if self.marks & {BELOW, ABOVE} else Beyond()
 
     @property
+    def ranged(self) -> bool:
+        """Whether a tile has a range of values."""
+        return bool((self.limits[:, 0] < self.limits[:, 1]).any())
+
+    @property
     def blank(self) -> tuple[str, ...]:
         """The word on each tile that has no range, so that it is all one mark."""
         flat = (self.limits[:, 0] == self.limits[:, 1]) & (self.raw == self.limits).all(1)

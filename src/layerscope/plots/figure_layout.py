@@ -53,8 +53,8 @@ class Strongest:
     def colors(self, zoom: int, size: tuple[int, int]) -> list[np.ndarray]:
         """Each tile in colours, uint8 `[height, width, 3]`: enlarged by a whole number, or reduced where `zoom` is 0."""
         tiles = self.tiles
-        codes = np.empty((1, self.count, *tiles.values.shape[:2]), np.uint8)
-        encode(tiles.values, codes, tiles.limits, curve=self.rule.curve, exact=tiles.exact, extent=tiles.raw)
+        codes = np.empty((1, self.count, *tiles.values.shape[1:3]), np.uint8)
+        encode(tiles.values[0], codes, tiles.limits, curve=self.rule.curve, exact=tiles.exact, extent=tiles.raw)
         colored = self.rule.palette()[codes[0]]
         if zoom:
             return list(colored.repeat(zoom, 1).repeat(zoom, 2))
@@ -160,7 +160,7 @@ class Layout:
 
 def _row_of_tiles(strongest: Strongest, columns: int, width: int, text: float) -> tuple[int, tuple[int, int]]:
     """The zoom of the tiles and their size."""
-    height, wide = strongest.tiles.values.shape[:2]
+    height, wide = strongest.tiles.values.shape[1:3]
     gap = round(GAP * text)
     room = min((width - (columns - 1) * gap) // columns, round(3 * TILE * text))
     zoom = max(1, round(room / max(height, wide)))

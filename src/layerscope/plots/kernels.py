@@ -70,7 +70,7 @@ def kernels(
             and each filter is stretched to its own largest weight on both sides. `"norm"`: their L2 norm at each
             position, which shows where a filter looks, but not with which sign. `"mean"`: keeps the sign, but opposite
             weights cancel out. Numbers or a slice: each becomes a tile of its own, one row per filter.
-        columns: Tiles per row.
+        columns: Tiles per row; single inputs have a row for each filter whatever it is.
         zoom: Picture pixels per weight.
         scale: `"layer"` (one for all filters, the usual one), `"channel"` (each its own), `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik

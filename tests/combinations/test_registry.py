@@ -67,7 +67,7 @@ def test_a_target_that_is_not_given_is_the_first_class(scope, photos):
 
 @pytest.mark.parametrize("name", ["mean", "grad-cam", "score-cam"])
 def test_a_folder_is_refused_and_of_a_ready_batch_the_first_is_drawn(scope, photos, name):
-    with raises(ls.BadOption, "show()", "3"):
+    with raises(ls.BadOption, "capture()", "3"):
         ls.show(scope, photos, "1", combine=name)
     ready = ls.open(scope.model, preprocess=None)
     colors = 9 * np.random.default_rng(3).standard_normal((60, 3, 1, 1)).astype(np.float32)

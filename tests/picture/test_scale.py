@@ -180,9 +180,9 @@ def test_percentiles_of_each_channel_leave_broken_values_out():
     values[0, 0, :, 1] = np.nan
     values[1, 1, 1, 2] = np.inf
     values[1, ..., 0] = np.nan
-    limits = ls.Scale.fit(values, "channel", clip=(10, 90)).limits
+    limits = ls.Scale.fit(np.abs(values), "channel", clip=(10, 90)).limits
     for image, channel in np.ndindex(2, 3):
-        known = values[image, ..., channel][np.isfinite(values[image, ..., channel])]
+        known = np.abs(values[image, ..., channel][np.isfinite(values[image, ..., channel])])
         expected = np.percentile(known, (10, 90)) if known.size else (np.nan, np.nan)
         np.testing.assert_allclose(limits[image, channel], expected, rtol=1e-6)
 
@@ -420,3 +420,25 @@ def test_a_scale_of_unknown_fields_is_an_error():
     for fields in ({"limits": [0, 1], "color": "magma"}, {"colors": "magma"}):
         with pytest.raises(ls.BadScale):
             ls.Scale.from_dict(fields)
+
+
+@pytest.mark.parametrize("norm", ["linear", "symlog"])
+@pytest.mark.parametrize("per", ["channel", "layer"])
+def test_colours_beyond_percentiles_keep_the_sign_and_the_order_of_the_values(per, norm):
+    random = np.random.default_rng(0)
+    values = (random.standard_normal((1, 8, 8, 9)) + np.linspace(-4, 4, 9)).astype(np.float32)
+    scale = ls.Scale.fit(values, per, (20, 90), norm=norm)
+    shown = scale.palette()[:BELOW]
+    for channel in range(9):
+        ordered = np.sort(values[..., channel].ravel())
+        colors = scale.palette()[scale.codes(ordered, 0, channel)]
+        places = np.array([np.abs(shown.astype(int) - color).sum(1).argmin() for color in colors])
+        assert (np.diff(places) >= 0).all()
+        assert (places[ordered > 0] >= TOP // 2).all()
+        assert (places[ordered < 0] <= TOP // 2).all()
+
+
+def test_a_narrow_logarithmic_range_reads_apart_below_0_as_above():
+    below, above = ls.Scale((-1.0002, -0.9998), norm="symlog"), ls.Scale((0.9998, 1.0002), norm="symlog")
+    assert [*map(below.reading, below.limits)] == ["−1.0002", "−0.9998"]
+    assert [*map(above.reading, above.limits)] == ["0.9998", "1.0002"]

@@ -63,6 +63,23 @@ def _between(rising: np.ndarray, clip: tuple[float, float]) -> np.ndarray:
     return np.asarray(low + (high - low) * (rank - before))
 
 
+def evenly(limits: np.ndarray, extent: np.ndarray, center: float | None) -> np.ndarray:
+    """`limits` `[image, channel, 2]` as far on both sides of `center` as on the farther one, but not beyond the `extent`.
+
+    Colours that diverge take that room anyway, so that values beyond have the end colour of their own sign.
+    """
+    if center is None:
+        return limits
+    reach = np.abs(limits - center).max(-1)
+    return np.stack(
+        [
+            np.fmin(limits[..., 0], np.maximum(extent[..., 0], center - reach)),
+            np.fmax(limits[..., 1], np.minimum(extent[..., 1], center + reach)),
+        ],
+        axis=-1,
+    )
+
+
 def extent_of(values: np.ndarray) -> np.ndarray:
     """float64 `[image, channel, 2]`: minimum and maximum of each channel over its finite values (NaN, NaN if none)."""
     result = raw_extent(values)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.ranges import checked_clip, extent_of, percentiles, union
+from ..arrays.ranges import checked_clip, evenly, extent_of, percentiles, union
 from ..core.note import Note
 from ..errors import BadScale, near
 from .codes import ABOVE, BELOW, CONSTANT, NEG_INF, POS_INF, TOP, ends, marked
@@ -154,9 +154,10 @@ class Scale:
                 values = np.where(values > 0, values, np.nan)
             cut = percentiles(values, clip, per == "channel")
             kept = cut[..., 0] < cut[..., 1]
-            limits = np.where(kept[..., None], cut, limits)
+            whole, limits = limits, np.where(kept[..., None], cut, limits)
             clip = checked_clip(clip) if kept.any() else None
-        return cls.within(limits, colors, center, per, clip, norm)
+        scale = cls.within(limits, colors, center, per, clip, norm)
+        return replace(scale, limits=evenly(scale.limits, whole, scale.center)) if clip and not scale.single else scale
 
     @classmethod
     def within(
@@ -367,7 +368,7 @@ class Scale:
             value: The number.
         """
         low, high = self.limits
-        wide = self.norm != "linear" and (low <= 0 or high > 10 * low)
+        wide = self.norm != "linear" and (low <= 0 <= high or max(low / high, high / low) > 10)
         return number(value) if wide else reading(value, low, high)
 
     @property
@@ -396,8 +397,7 @@ class Scale:
             return table
         # Cut at percentiles, the peaks of a map lie beyond: they keep their place in the order of the colours.
         table = table.copy()
-        first, last = self.end_codes
-        table[BELOW], table[ABOVE] = table[first], table[last]
+        table[[BELOW, ABOVE]] = table[[*self.end_codes]]
         table.flags.writeable = False
         return table
 
@@ -407,19 +407,20 @@ class Scale:
         >>> Scale((0.0, 2.0)).notes(), Scale((0.0, 2.0), per="images").notes()
         ((), ('one range for all images',))
         """
-        rule = (
-            ()
-            if self.per not in NOTES or (self.per == "channel" and self.single)
-            else (Note("scale", NOTES[self.per]),)
-        )
+        bare = self.per not in NOTES or (self.per == "channel" and self.single)
+        rule = () if bare else (Note("scale", NOTES[self.per]),)
         if self.norm != "linear":
             rule = (*rule, Note("norm", self._norm_text()))
         if self.clip is None:
             return rule
-        low, high = self.clip
-        where = "" if self.single else " where that leaves a range"
-        values = "values above 0" if self.norm == "log" else "values"
-        return (*rule, Note("clip", f"colours end at the percentiles {low:g} and {high:g} of the {values}{where}"))
+        of = " of the values above 0" if self.norm == "log" else " of the values"
+        return (*rule, Note("clip", f"colours end at {self._clip_text(of)}"))
+
+    def _clip_text(self, of: str = "") -> str:
+        low, high = self.clip or (0, 100)
+        even = self.per == "channel" and self.center is not None
+        where = " where that leaves a range" + (f", as far on both sides of {number(self.center or 0)}" if even else "")
+        return f"the percentiles {low:g} and {high:g}{of}" + ("" if self.single else where)
 
     def _norm_text(self) -> str:
         """A norm in words; symlog's with the values that it shows linearly."""
@@ -440,8 +441,7 @@ class Scale:
         if self.single:
             rule += f" {'…'.join(map(self.reading, self.limits))}"
         if self.clip:
-            rule += f", clipped at the percentiles {self.clip[0]:g} and {self.clip[1]:g}"
-            rule += "" if self.single else " where that leaves a range"
+            rule += f", clipped at {self._clip_text()}"
         if self.center is not None:
             rule += f", centred on {number(self.center)}"
         if self.norm != "linear":

@@ -215,6 +215,22 @@ def test_what_a_figure_cannot_show_is_named(scope):
             ls.figure(captured(6, 6, 8), **wrong)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "bar"), [(8, 900, True), (1, 300, False), (100, 2000, True), (8, 120, True)]
+)
+def test_a_photo_too_wide_for_three_panels_in_a_row_is_named(height, width, bar):
+    with raises(ls.BadOption, f"{width} × {height}", "beside()"):
+        ls.figure(captured(6, 6, 8, photo=np.zeros((height, width, 3), np.uint8)), bar=bar)
+
+
+@pytest.mark.parametrize("photo", [(40, 240), (100, 500), (2000, 40), (300, 1)])
+def test_panels_of_any_proportions_touch_no_others(photo):
+    picture = ls.figure(captured(6, 6, 8, photo=np.zeros((*photo, 3), np.uint8)))
+    for one, second in itertools.pairwise(picture.cells[:3]):
+        assert right(one) < second.x
+    assert right(picture.cells[2]) <= picture.width
+
+
 def test_the_command_draws_a_figure(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     usual = ["show", "demo", str(ls.demo_photo()), "-l", "_blocks.2", "--figure"]

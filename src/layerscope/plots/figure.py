@@ -143,7 +143,8 @@ def figure(
         BadLayout: A layer without pixels, or a combination that isn't one map.
         LayerNotFound: A layer that doesn't exist.
         ModelNotReadable: A model that can't be opened; with its children `BackendMissing` and `TrustRequired`.
-        BadOption: No photo, several layers or images, or an invalid option; also `BadScale`, `BadChannels`.
+        BadOption: No photo, one too wide for three panels in a row, several layers or images, or an invalid option; also
+            `BadScale`, `BadChannels`.
     """
     options = FigureOptions.among({**locals(), "image": 0})
     fm = only_map(model)

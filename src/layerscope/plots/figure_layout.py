@@ -11,12 +11,14 @@ from PIL import Image
 
 from ..arrays.ranges import extent_of, raw_extent
 from ..core.feature_map import FeatureMap
+from ..errors import BadOption
 from ..picture.canvas import Canvas, Frame
 from ..picture.codes import encode
 from ..picture.colorbar import BAR_GAP, ColorBar
 from ..picture.font import Font, font, small
 from ..picture.scale import Scale
 from ..picture.shapes import Cell
+from ..surface import by_surface
 from .overlay import Sketch
 from .rgb import paper
 from .tiles import Tiles
@@ -108,7 +110,13 @@ class Layout:
         gap = round(GAP_PANELS * text)
         across, own = (size[1] / size[0] for size in (sketch.ground.size, sketch.one.spatial))
         high = min((width - 2 * gap - beside) / (2 * across + own), HIGHEST_PANEL * width)
-        high = max(STEP, int(high) // STEP * STEP)
+        high = int(high) // STEP * STEP
+        if high < (bar.least if bar else STEP):
+            tall, wide = sketch.one.placement[0].photo if sketch.one.placement else (1, 1)
+            raise BadOption(
+                f"a photo of {wide} × {tall} is too wide for a figure, whose panels stand in one row: "
+                + by_surface("beside() has them one below the other", "--overlay draws it")
+            )
         photo, middle = max(1, round(across * high)), max(1, round(own * high))
         gap = min(2 * gap, (width - 2 * photo - middle - beside) // 2)
         rooms = (photo, middle + (0 if bar and bar.quantity else beside), photo, width)

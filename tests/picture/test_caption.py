@@ -47,8 +47,8 @@ def test_notes_are_sentences_that_keep_names(note, sentence):
     ("box", "words"),
     [
         ((0.0, 0.0, 300.0, 400.0), "40 × 30, squashed to 20 × 20"),
-        ((0.0, 50.0, 300.0, 300.0), "40 × 30, centre crop of 20 × 20"),
-        ((0.0, 0.0, 300.0, 300.0), "40 × 30, crop of 20 × 20"),
+        ((0.0, 50.0, 300.0, 300.0), "40 × 30, centre crop, resized to 20 × 20"),
+        ((0.0, 0.0, 300.0, 300.0), "40 × 30, crop, resized to 20 × 20"),
         ((-50.0, 0.0, 400.0, 400.0), "40 × 30, letterboxed to 20 × 20"),
         ((-50.0, 50.0, 400.0, 300.0), "40 × 30, cropped and padded to 20 × 20"),
     ],

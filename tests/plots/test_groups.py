@@ -46,9 +46,9 @@ def test_a_cluster_has_its_colour_and_its_share_of_this_image():
     assert color_at(picture, cell, 1, 0, 3) == rgb(SAFE[1])
     assert color_at(picture, cell, 1, 1, 3) == NAN
     assert [(entry.channel, entry.note.split(" · ")[1].strip()) for entry in legend] == [
-        (0, "78% of places"),
-        (1, "11% of places"),
-        (2, "0% of places"),
+        (0, "78% of positions"),
+        (1, "11% of positions"),
+        (2, "0% of positions"),
     ]
     for entry, color in zip(legend, SAFE, strict=False):
         assert color_at(picture, entry, 0, 0, 1) == rgb(color)

@@ -140,4 +140,4 @@ def describe_sort(sort: str) -> str:
         return f"sorted by similarity to channel {other}, most similar first"
     if name == "similarity":
         return "sorted by similarity, similar ones side by side"
-    return f"sorted by {name}, largest first"
+    return f"sorted by {name}{' (sum of squares)' if name == 'energy' else ''}, largest first"

@@ -131,7 +131,9 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
     near_is = "cosine, on unit vectors" if basis.metric == "cosine" else "Euclidean"
     texts = (Note("metric", f"k-means, {near_is}"), source, *notes, *left_out(sound))
     values = spread(labels[:, None].astype(np.float32), sound)
-    combined = fm.combined(values, counted(count, "cluster"), texts, role="labels", over=all_channels(fm))
+    combined = fm.combined(
+        values, counted(count, "cluster"), texts, role="labels", over=f"positions by {all_channels(fm)}"
+    )
     return replace(combined, provenance={**combined.provenance, "groups": groups})
 
 

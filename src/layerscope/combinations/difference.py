@@ -56,7 +56,7 @@ def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
     with np.errstate(invalid="ignore", over="ignore"):
         values = np.subtract(a.values, b.values)
     change, size = _rms(values), _rms(b.values)
-    notes = [*_which(a, b), *_one_signed(a, b), Note("overall", _whole(change, size))]
+    notes: list[str] = [*_which(a, b), *_one_signed(a, b), Note("overall", _whole(change, size))]
     broken = int(values.size - np.isfinite(values).sum())
     if broken:
         notes.append(Note("not-finite", f"{broken:,} of {values.size:,} units have no difference (NaN or inf)"))
@@ -95,7 +95,9 @@ def _whole(change: np.ndarray, size: np.ndarray) -> str:
     changed, whole = float(np.linalg.norm(change)), float(np.linalg.norm(size))
     if not changed:
         return "no difference"
-    return f"overall |a − b| / |b|: {changed / whole:.3g}" if whole else "changed, and b is 0 everywhere"
+    if not whole:
+        return "changed, and b is 0 everywhere"
+    return f"overall, the L2 norm of a − b is {changed / whole:.3g} times that of b"
 
 
 def _most_changed(fm: FeatureMap, change: np.ndarray) -> str:
@@ -118,10 +120,9 @@ def _which(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
     ]
     differ = [pair for pair in pairs if pair[0] != pair[1]]
     if not differ:
-        return (Note("sides", "a and b: the same model, layer and images by name"),)
-    return tuple(
-        Note("sides", f"{name} is {', '.join(pair[side] or '–' for pair in differ)}") for side, name in enumerate("ab")
-    )
+        return (Note("sides", "difference a − b of the same model, layer and images by name"),)
+    first, second = (", ".join(pair[side] or "–" for pair in differ) for side in (0, 1))
+    return (Note("sides", f"difference a − b, above 0 where a is larger: a is {first}; b is {second}"),)
 
 
 def _one_signed(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:

@@ -64,8 +64,9 @@ def similarity(
     target = fm if to is None else as_map(to)
     _check_channels(fm, target)
     values, silent = _compared(target.values, query, metric)
-    on_photo = f", at {_text(photo)} of the photo" if photo is not None else ""
-    notes = [Note("query", f"query: position {_text(position)} of {image_name(one.ids[0])}{on_photo}")]
+    on_photo = f", which is at {_place(photo)} of the photo" if photo is not None else ""
+    marked = " (outlined)" if len(one.spatial) == 2 and to is None else ""
+    notes = [Note("query", f"query{marked}: the position at {_place(position)} of {image_name(one.ids[0])}{on_photo}")]
     if silent and not query.any():
         notes.append(Note("no-direction", "the query's vector has length 0, so it has no direction to compare with"))
     elif silent:
@@ -163,6 +164,13 @@ def _source(fm: FeatureMap) -> str:
 def _text(position: Sequence[Any], between: str = ", ") -> str:
     text = between.join(f"{number:g}" if isinstance(number, float) else str(number) for number in position)
     return text if between != ", " else f"({text})"
+
+
+def _place(position: Sequence[Any]) -> str:
+    """A position in words: `row 5, column 4`."""
+    if len(position) != 2:
+        return _text(position)
+    return ", ".join(f"{axis} {number:g}" for axis, number in zip(("row", "column"), position, strict=True))
 
 
 def query_position(one: FeatureMap) -> tuple[int, int] | None:

@@ -59,12 +59,12 @@ class Placement:
         return cls(photo, input, (0.0, 0.0, float(photo[0]), float(photo[1])))
 
     def describe(self) -> str:
-        """How the photo became the input, in the words before the input's size.
+        """How the photo became the input, in the words before the input's size; a crop has its own size where that is another.
 
         >>> Placement.whole((300, 400), (224, 224)).describe()
         'squashed to'
         >>> Placement((300, 400), (224, 224), (18.75, 68.75, 262.5, 262.5)).describe()
-        'centre crop of'
+        'centre crop, resized to'
         """
         top, left, height, width = self.box
         bottom, right = self.photo[0] - top - height, self.photo[1] - left - width
@@ -74,7 +74,9 @@ class Placement:
         if max(margins) > pixel:
             # A resize to whole pixels before the crop moves it by up to one pixel of the input on either side.
             tolerance = 2 * max(0.5, height / self.input[0], width / self.input[1])
-            return "centre crop of" if max(abs(top - bottom), abs(left - right)) <= tolerance else "crop of"
+            crop = "centre crop" if max(abs(top - bottom), abs(left - right)) <= tolerance else "crop"
+            resized = max(abs(height - self.input[0]), abs(width - self.input[1])) > pixel
+            return f"{crop}, resized to" if resized else f"{crop} of"
         stretch = (self.input[0] / height) / (self.input[1] / width)
         return "resized to" if abs(stretch - 1) < 0.02 else "squashed to"
 

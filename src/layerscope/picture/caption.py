@@ -17,6 +17,17 @@ from ..safe_text import capitalised, counted
 from .numbers import number
 from .scale import Scale
 
+MOST_NAMED = 6  # channels that a title names one by one
+
+# What the numbers of a combination are, beside its bar, by the first words of its method.
+QUANTITIES = {
+    "cosine similarity": "cosine similarity",
+    "dot similarity": "dot product",
+    "euclidean similarity": "−distance",
+    "class activation map": "contribution to the score",
+    "weighted sum": "weighted sum",
+}
+
 
 def title_of(fm: FeatureMap, shown: str = "") -> str:
     """What the picture shows: `block1_conv2 · 64 channels of 224 × 224`, `Mean of 64 channels · block1_conv2`."""
@@ -39,17 +50,36 @@ def size_text(fm: FeatureMap) -> str:
     return " × ".join(map(str, fm.spatial[::-1]))
 
 
-def channels_text(fm: FeatureMap, count: int, condition: str = "") -> str:
-    """How many channels a picture shows, and of which size: `64 channels of 224 × 224`, `3 of 64 channels of 224 × 224`."""
-    text = counted(count, channel_word(fm)) if count == fm.of else f"{count} of {counted(fm.of, channel_word(fm))}"
-    size = size_text(fm)
-    return text + (f" of {size}" if size else "") + condition
+def channels_text(fm: FeatureMap, numbers: Sequence[int], condition: str = "") -> str:
+    """Which channels a picture shows, and of which size: `64 channels of 8 × 8`, `channels 0 to 15 of 64, each 8 × 8`."""
+    count, every = len(numbers), counted(fm.of, channel_word(fm))
+    size, positions = size_text(fm), len(fm.spatial) == 1
+    named = "" if count == fm.of or condition else _numbers_text(sorted(numbers))
+    if named:
+        text, between = f"{channel_word(fm)}{'s' * (count > 1)} {named} of {fm.of}", ", " if count == 1 else ", each "
+    else:
+        text, between = every if count == fm.of else f"{count} {'' if condition else 'chosen '}of {every}", " of "
+    if positions:
+        return text + (f" × {size} positions" if size else "") + condition
+    return text + (f"{between}{size}" if size else "") + condition
+
+
+def _numbers_text(numbers: Sequence[int]) -> str:
+    """Channel numbers in a title: `0 to 15`, `5, 17 and 100`; `""` where they are too many."""
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]} to {numbers[-1]}"
+    if len(numbers) > MOST_NAMED:
+        return ""
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def quantity(fm: FeatureMap) -> str:
     """What the numbers of a map are, for its bar; `""` where its title says it."""
     if fm.role == "weights":
         return "weight"
+    if named := next((name for method, name in QUANTITIES.items() if fm.method.lower().startswith(method)), ""):
+        return named
     if fm.role or (fm.method and fm.method not in OF_ITS_KIND):
         return ""
     if of_heads(fm):
@@ -87,7 +117,7 @@ def _image(fm: FeatureMap) -> str:
 
 
 def _fed(fm: FeatureMap) -> str:
-    """How the photo became the model's input: `451 × 300, centre crop of 224 × 224, imagenet preprocessing`."""
+    """How the photo became the model's input: `451 × 300, centre crop, resized to 224 × 224, imagenet preprocessing`."""
     if not fm.placement or len(fm.ids) != 1:
         return ""
     place = fm.placement[0]

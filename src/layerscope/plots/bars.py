@@ -244,7 +244,7 @@ def _notes(one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
             )
         else:
             lines.append(
-                f"values as the model gives them: they sum to {number(total)}, so they are scores, not probabilities"
+                f"scores (logits) as the model gives them, not probabilities: all {len(values):,} sum to {number(total)}"
             )
     return tuple(lines)
 

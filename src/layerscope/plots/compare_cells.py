@@ -86,7 +86,7 @@ class Photo:
         part = photo[rows[0] : photo.shape[0] - rows[1], columns[0] : photo.shape[1] - columns[1]]
         around = [(max(-start, 0), max(-end, 0)) for start, end in sides]
         padded = np.pad(part, (*around, (0, 0)), constant_values=PADDING) if np.any(around) else part
-        return cls(padded, place.describe().rsplit(" ", 1)[0])
+        return cls(padded, place.describe().rsplit(" ", 1)[0].removesuffix(", resized"))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..checks import keywords, one_of, optional_whole
 from ..combinations.registry import combined, row_of, target_of_capture
 from ..core.conversion import only_map
 from ..core.feature_map import FeatureMap
-from ..core.note import Note
+from ..core.note import Note, kind_of
 from ..core.words import channel_word
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Frame
@@ -200,7 +200,8 @@ def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOpt
     ]
     names += [[shown.words]] if shown else []
     layout = Layout.of(sketch, bar, shown, names=names, columns=options.columns, text=options.size)
-    lines = list(sketch.lines)
+    # The photo is in grey, and a map may stop short of an edge, only there.
+    lines = [Note("photo", f"(c): {line}") if kind_of(line) == "photo" else line for line in sketch.lines]
     title = title_of(fm)
     if shown is not None:
         marks |= shown.tiles.marks
@@ -208,7 +209,7 @@ def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOpt
             Note("scale", "Each channel has its own range, printed above it"),
             *shown.tiles.beyond().words(shown.rule, options.clip),
         ]
-        title = title_of(whole, channels_text(whole, len(whole.channels)))
+        title = title_of(whole, channels_text(whole, whole.channels))
     key = TileKey.of(shown.rule).painted(shown.rule.palette()) if shown and shown.tiles.ranged and options.bar else None
     frame = options.framed(Frame(title, lines[0], lines[1:], marks=marks, text=layout.text, tiles=key))
     canvas, pixels, cells = draw_panels(sketch, layout, shown, replace(frame, colorbar=False))

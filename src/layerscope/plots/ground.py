@@ -140,11 +140,9 @@ class Ground:
             parts.append(f"Each pixel of the photo is drawn {self.zoom} × {self.zoom}")
         bare = self._bare_sides(place)
         if self.cropped:
-            parts.append(
-                "The frame marks what the model saw" + (f"; the map has no positions at its {bare}" if bare else "")
-            )
+            parts.append("The frame marks what the model saw" + (f"; {stops_short(bare)}" if bare else ""))
         elif bare:
-            parts.append(f"The map has no positions at the {bare}")
+            parts.append(stops_short(bare)[0].upper() + stops_short(bare)[1:])
         return parts
 
     def _bare_sides(self, place: UnitGrid) -> str:
@@ -161,6 +159,11 @@ class Ground:
         }
         bare = [name for name, gap in gaps.items() if gap > self.zoom]
         return f"{' and '.join(bare)} edge{'s' * (len(bare) > 1)}" if bare else ""
+
+
+def stops_short(bare: str) -> str:
+    """Why some edges of what the model saw have no colour."""
+    return f"each position is drawn at the centre of its receptive field, so the map stops short of the {bare}"
 
 
 def line_width(width: int) -> int:

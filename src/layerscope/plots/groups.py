@@ -111,7 +111,7 @@ def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: Col
     shares = [float(mask.sum()) / max(1, labels.size) for mask in strength]
     winner = np.where(sound, np.searchsorted(numbers, winner), -1) if numbers else winner
     words = tuple(
-        (f"cluster {group}", f"{percent(share)} of places") for group, share in zip(numbers, shares, strict=True)
+        (f"cluster {group}", f"{percent(share)} of positions") for group, share in zip(numbers, shares, strict=True)
     )
     return Groups(
         numbers,

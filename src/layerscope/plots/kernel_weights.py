@@ -146,7 +146,7 @@ def draw_colours(weights: Weights, chosen: Sequence[int], order: str, options: D
     grid = Mosaic.fitting(size, [tile.label for tile in filters.tiles], options)
     page = options.pick_page(len(filters.tiles), grid.most)
     fm = weights.map(weights.values.mean(1).transpose(1, 2, 0)[None], "kernels")
-    title = title_of(fm, channels_text(fm, len(chosen)))
+    title = title_of(fm, channels_text(fm, chosen))
     subject, *notes = (*caption(fm, None, page.text), *filters.lines)
     frame = options.framed(Frame(title, subject, notes))
     picture = grid.picture(filters.colours[page.here], filters.tiles[page.here], frame, about(fm, None))

@@ -199,6 +199,8 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     if grid.margins:
         rule_of_numbers = Note("numbers", f"a {channel_word(one)} has the number of its row plus that of its column")
         lines = (lines[0], rule_of_numbers, *lines[1:])
+    if rule.single and len(order) < one.of:
+        lines = tuple(_of_the_layer(line, rule) for line in lines)
     if own_range:
         lines = tuple(labels.scale_text() if kind_of(line) == "scale" else line for line in lines)
     lines += tiles.beyond().words(rule, options.clip)
@@ -211,6 +213,12 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     frame = options.framed(Frame(title, lines[0], lines[1:], tiles=key))
     picture = compose(one, SheetLayout(grid, tiles, labels, below, image), rule, frame)
     return replace(picture, page=page.number, pages=page.pages, notes=notes, theme=options.theme)
+
+
+def _of_the_layer(line: str, rule: Scale) -> str:
+    """The note on percentiles, which are those of more channels than are shown."""
+    words = {"layer": "of all the layer's", "images": "of all the layer's"}.get(rule.per)
+    return Note("clip", line.replace("of the", words)) if words and kind_of(line) == "clip" else line
 
 
 def _tiles_text(first: int, count: int) -> str:
@@ -263,7 +271,7 @@ def _own_bar(rule: Scale, order: np.ndarray) -> Scale:
 def _shown(one: FeatureMap, order: np.ndarray, condition: str) -> str:
     """The channels of the sheet in its title; the only one of several by its number."""
     if len(order) > 1 or condition or one.of == 1:
-        return channels_text(one, len(order), condition)
+        return channels_text(one, [one.channels[index] for index in order], condition)
     return f"{channel_word(one)} {one.channels[order[0]]} of {one.of} · {size_text(one)}"
 
 
@@ -292,8 +300,18 @@ def _special(
         numbers = listed([one.channels[index] for index in np.flatnonzero(broken)])
         values, count, word = not_finite(one.values[..., broken]), int(broken.sum()), channel_word(one)
         where = f"{word} {numbers}" if count == 1 else f"{counted(count, word)}: {numbers}"
-        notes.append(Note("not-finite", f"{values} in {where}"))
+        notes.append(Note("not-finite", f"{values} in {where}{_the_infinite(one, np.flatnonzero(broken))}"))
     return tuple(notes)
+
+
+def _the_infinite(one: FeatureMap, broken: np.ndarray) -> str:
+    """Where the only infinite value of two-dimensional maps lies, as one pixel is easily missed."""
+    infinite = np.argwhere(np.isinf(one.values[0][..., broken]))
+    if len(infinite) != 1 or len(one.spatial) != 2:
+        return ""
+    row, column, index = infinite[0].tolist()
+    sign = "+" if one.values[0, row, column, broken[index]] > 0 else "−"
+    return f"; {sign}inf in {channel_word(one)} {one.channels[broken[index]]} at row {row}, column {column}"
 
 
 def _which(one: FeatureMap, where: np.ndarray, state: str, value: str) -> str:

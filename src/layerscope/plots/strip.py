@@ -122,7 +122,7 @@ def draw_strip(whole: FeatureMap, options: StripOptions) -> Picture:
     rule = options.fit_scale(whole, one, extent_of(one.values))
     indices = positions(one, options.channels).tolist()
     table = one.values[0].reshape(-1, len(one.channels))[:, indices].T
-    title = title_of(one, channels_text(one, len(indices), where_text(options.channels)))
+    title = title_of(one, channels_text(one, [one.channels[index] for index in indices], where_text(options.channels)))
     lines = caption(one, rule) + one_for_all
     limits = rule.limits if rule.single else rule.limits[0, indices][:, None]
     lines += Beyond.of(table, limits).words(rule, options.clip)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, sqrt
@@ -20,6 +20,8 @@ from ..picture.palette import MARKS
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
 from .options import DrawOptions
+
+NOT_FINITE = tuple(MARKS[mark][0] for mark in (NAN, POS_INF, NEG_INF))
 
 PAGE_PIXELS = 16_000_000
 
@@ -238,6 +240,19 @@ class Tiles:
             for word, bare in zip(self.words, flat.tolist(), strict=True)
         )
 
+    def with_ranges(self, words: tuple[str, ...], fits: Callable[[str], bool]) -> tuple[str, ...]:
+        """The range besides what is NaN or infinite, where both fit; of a range that doesn't fit, about where it lies."""
+        every = list(words)
+        for tile, (low, high) in enumerate(self.limits.tolist()):
+            word = self.words[tile]
+            if low < high and word.endswith(NOT_FINITE):
+                both = f"{'…'.join(short_span(low, high, 2))} · {word}"
+                every[tile] = both if fits(both) else every[tile]
+            elif low < high and not every[tile] and number(low, 2) == number(high, 2):
+                about = f"≈ {number(low, 2)}"
+                every[tile] = about if fits(about) else ""
+        return tuple(every)
+
     def texts(self, own_range: bool, digits: int, without: Sequence[str]) -> tuple[str, ...]:
         """What is special about each tile, else its range; nothing for tiles that have a word on them (`without`)."""
         return tuple(
@@ -276,19 +291,21 @@ class Labels:
             # The notes name these tiles too: a line of its own for a few of them would be empty at all others.
             return cls(numbers, tuple(word if letters.width(word) <= beside else "" for word in words), 1, inside)
         if letters.widest(words) <= beside:
-            return cls(numbers, words, 1, inside)
+            return cls(numbers, tiles.with_ranges(words, lambda word: letters.width(word) <= beside), 1, inside)
         # Two significant digits before none at all; a number is never cut.
         for digits in (3, 2):
             words = tiles.texts(own_range, digits, inside)
             if letters.widest(words) <= room:
-                return cls(numbers, words, 2, inside)
+                return cls(numbers, tiles.with_ranges(words, lambda word: letters.width(word) <= room), 2, inside)
         left = tuple(word if letters.width(word) <= room else "" for word in words)
+        left = tiles.with_ranges(left, lambda word: letters.width(word) <= room)
         missing = sum(bool(word) and not kept for word, kept in zip(words, left, strict=True))
         return cls(numbers, None, 1, inside) if missing > len(words) // 2 else cls(numbers, left, 2, inside)
 
     def scale_text(self) -> str:
         """That each tile has its own range, and where it is printed."""
-        room = " where there is room" if self.lines == 2 and "" in (self.words or ()) else ""
+        without = any(word.endswith(NOT_FINITE) and "…" not in word for word in self.words or ())
+        room = " where there is room" if without or (self.lines == 2 and "" in (self.words or ())) else ""
         where = f", printed above it{room}" if any(self.words or ()) else ""
         return Note("scale", f"Each tile has its own range{where}.")
 

@@ -34,7 +34,7 @@ def test_every_metric_is_scipys(order, metric, image, y, x, seed):
     best = np.unravel_index(fm.values.argmax(), fm.shape)
     if metric != "dot":
         assert best == (image, y, x, 0)
-    assert fm.notes[-1] == f"query (outlined): the position at row {y}, column {x} of image {image}"
+    assert fm.notes[-1] == f"query (outlined): the position at row {y}, column {x} of the map of image {image}"
 
 
 def test_a_map_of_any_number_of_axes_has_positions():
@@ -89,7 +89,7 @@ def test_a_place_on_the_photo_is_the_unit_that_covers_it(y, x):
         return
     similar = ls.similarity(fm, photo=(y, x))
     assert similar.provenance["query"]["at"] == [int(row), int(column)]
-    assert kind_of(similar.notes[-1]) == "query" and f"({y}, {x})" in similar.notes[-1]
+    assert kind_of(similar.notes[-1]) == "query" and f"row {y}, column {x} of the photo" in similar.notes[-1]
 
 
 def test_the_photo_of_a_capture_is_the_upright_one():

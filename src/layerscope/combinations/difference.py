@@ -120,7 +120,7 @@ def _which(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
     ]
     differ = [pair for pair in pairs if pair[0] != pair[1]]
     if not differ:
-        return (Note("sides", "difference a − b of the same model, layer and images by name"),)
+        return (Note("sides", "difference a − b; both are of the same model, layer and images by name"),)
     first, second = (", ".join(pair[side] or "–" for pair in differ) for side in (0, 1))
     return (Note("sides", f"difference a − b, above 0 where a is larger: a is {first}; b is {second}"),)
 

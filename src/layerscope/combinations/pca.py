@@ -155,7 +155,7 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
 def _notes(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -> tuple[str, ...]:
     shares = ", ".join(f"PC{index + 1} {share:.1%}" for index, share in enumerate(basis.variance))
     notes = [
-        Note("variance", f"variance explained: {sum(basis.variance):.1%} by {shares} together"),
+        Note("variance", f"variance explained: {shares}, together {sum(basis.variance):.1%}"),
         fitted_to(fm, "components", given=given),
     ]
     notes += [Note("robust", note) for note in basis.notes]

@@ -64,9 +64,14 @@ def similarity(
     target = fm if to is None else as_map(to)
     _check_channels(fm, target)
     values, silent = _compared(target.values, query, metric)
-    on_photo = f", which is at {_place(photo)} of the photo" if photo is not None else ""
+    on_photo = f", under {_place(photo)} of the photo" if photo is not None else ""
     marked = " (outlined)" if len(one.spatial) == 2 and to is None else ""
-    notes = [Note("query", f"query{marked}: the position at {_place(position)} of {image_name(one.ids[0])}{on_photo}")]
+    notes = [
+        Note(
+            "query",
+            f"query{marked}: the position at {_place(position)} of the map of {image_name(one.ids[0])}{on_photo}",
+        )
+    ]
     if silent and not query.any():
         notes.append(Note("no-direction", "the query's vector has length 0, so it has no direction to compare with"))
     elif silent:

@@ -31,6 +31,7 @@ from .options import DrawOptions, frozen
 
 ORDERS = {"value": "largest first", "magnitude": "largest magnitude first", "index": ""}
 LENGTH, THICK, PITCH, GAP, LONGEST = 360, 14, 20, 8, 48
+MOST_DECIMALS = 4
 
 
 @keywords
@@ -293,17 +294,20 @@ def _draw(ranking: _Ranking, rule: Scale, frame: Frame) -> Picture:
     marks = {code for code in codes if code in MARKS and (low < high or code in (NAN, POS_INF, NEG_INF))}
     beside, first = axis.right + round(GAP * text), letters.height + round(4 * text)
     thick, pitch = round(THICK * text), round(PITCH * text)
-    size = first + count * pitch, beside + letters.widest(texts)
+    aligned = _aligned(ranking.shown, texts)
+    right = beside + letters.widest(aligned)
+    size = first + count * pitch, right
     canvas = replace(frame, marks=marks).around(*size)
     _draw_ticks(canvas, axis, first + count * pitch - (pitch - thick))
     cells = []
     for row, (index, code, head, label) in enumerate(zip(ranking.indices, codes, heads, texts, strict=True)):
+        printed = aligned[row]
         top = first + row * pitch
         line = top + (thick - letters.height) // 2
         canvas.write(0, line, head)
         start, stop = _ends(axis, float(ranking.values[index]), code)
         canvas.body[top : top + thick, start:stop] = code
-        canvas.write(beside, line, label)
+        canvas.write(right - letters.width(printed), line, printed)
         note = f"{ranking.names[index]}: {label}" if ranking.names else label
         box = canvas.x + start, canvas.y + top, stop - start, thick
         cells.append(Cell(*box, ranking.image, one.channels[index], low, high, note))
@@ -321,6 +325,14 @@ def _texts(values: np.ndarray) -> list[str]:
             number(value, digits) if len(read[text]) > 1 else text for text, value in zip(texts, values, strict=True)
         ]
     return texts
+
+
+def _aligned(values: np.ndarray, texts: Sequence[str]) -> list[str]:
+    """The values with one number of decimals, points below each other; as they are where that is too many."""
+    decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+    if not np.isfinite(values).all() or any("e" in text for text in texts) or decimals > MOST_DECIMALS:
+        return list(texts)
+    return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values.tolist()]
 
 
 def _ends(axis: _Axis, value: float, code: int) -> tuple[int, int]:

@@ -166,7 +166,7 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
             about = json.loads(image.text["layerscope"])
             caption, scale, title = " ".join(about["caption"]), about["scale"], image.text["Title"]
         expected = {
-            "tiles": ("4 of 32 channels", title),
+            "tiles": ("channels 0, 1, 2 and 7 of 32", title),
             "limits": ("fixed range −1…1", scale),
             "signed": ("fixed range −0.5…1", scale),
             "overlay": ("shown in grey", caption),

@@ -31,7 +31,7 @@ def test_row_and_column_give_the_number_of_a_tile(channels, size):
     picture = ls.sheet(noise(1, *size, channels), layout="bhwc")
     first, *_ = cells = picture.cells
     assert [cell.channel for cell in cells] == list(range(channels))
-    columns = [line for line in picture.texts if line.text.startswith("+")]
+    columns = [line for line in picture.texts if line.text[:1] == "+" and line.text[1:].isdigit()]
     rows = [line for line in picture.texts if line.text.isdigit() and line.x < first.x]
     assert columns[0].text == "+0" and rows[0].text == "0"
     for line in columns:

@@ -40,7 +40,11 @@ def assert_caption_is_whole(picture):
     rows = sorted({(line.y, line.y + font(line.size, line.bold).height) for line in lines})
     assert all(above[1] <= below[0] for above, below in itertools.pairwise(rows))
     written = "".join(line.text for line in lines).replace(" ", "").replace("·", "")
-    expected = "".join((picture.title, *picture.lines)).replace(" ", "").replace("·", "")
+    key = picture.drawing.foot.key
+    # The key of colours stands for the note on ranges of their own.
+    notes = [line for line in picture.lines if not (key and kind_of(line) == "scale")]
+    notes += [key.before, key.after] if key else []
+    expected = "".join((picture.title, *notes)).replace(" ", "").replace("·", "")
     assert sorted(written) == sorted(expected + "".join(legend_of(picture)))
 
 

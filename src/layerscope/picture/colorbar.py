@@ -16,7 +16,7 @@ from .scale import Scale
 from .shapes import Bar, Box, Ramp, Text
 
 BAR_WIDTH, BAR_GAP, BAR_TICK = 16, 16, 7
-KEY_STEPS = 64
+KEY_CODES = tuple(round(step * TOP / 31) for step in range(32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,16 +160,17 @@ class TileKey:
     @classmethod
     def of(cls, scale: Scale) -> TileKey:
         """The key of a scale with a range for each tile; a range that is centred ends as far below as above."""
-        colors = tuple(np.linspace(0, TOP, KEY_STEPS).round().astype(int).tolist())
         if scale.center is None:
             lowest, highest = ("lower", "upper limit") if scale.clip else ("lowest", "highest value")
-            return cls(colors, lowest, f"{highest} of each tile")
+            return cls(KEY_CODES, lowest, f"{highest} of each tile")
         if scale.center == 0:
             return cls(
-                colors, "−m", f"+m, m = largest {'limit' if scale.clip else 'magnitude'} of each tile; 0 in the middle"
+                KEY_CODES,
+                "−m",
+                f"+m, m = largest {'limit' if scale.clip else 'magnitude'} of each tile; 0 in the middle",
             )
         middle = number(scale.center)
-        return cls(colors, f"{middle} − m", f"{middle} + m, m = largest distance from {middle} in each tile")
+        return cls(KEY_CODES, f"{middle} − m", f"{middle} + m, m = largest distance from {middle} in each tile")
 
     def painted(self, table: np.ndarray) -> TileKey:
         """The key in the colours of a palette, for pictures that have another one."""

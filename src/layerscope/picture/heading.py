@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
 from ..core.note import kind_of
 from .codes import INK_MIDDLE
 from .colorbar import TileKey
@@ -109,9 +107,10 @@ class Notes:
         if self.key:
             left, right = self._ramp_ends()
             yield Box(left, self.top + inset, right - left, side, INK_MIDDLE)
-            ends = np.linspace(left + line, right - line, len(self.key.colors) + 1).round().astype(int).tolist()
-            for color, start, stop in zip(self.key.colors, ends, ends[1:], strict=False):
-                yield Box(start, self.top + inset + line, stop - start, side - 2 * line, color)
+            start, wide, count = left + line, right - left - 2 * line, len(self.key.colors)
+            for step, color in enumerate(self.key.colors):
+                first, last = step * wide // count, (step + 1) * wide // count
+                yield Box(start + first, self.top + inset + line, last - first, side - 2 * line, color)
         for x, top, mark in self._squares():
             y = top + inset
             yield Box(x, y, side, line, INK_MIDDLE)

@@ -243,8 +243,8 @@ class Tiles:
     def with_ranges(self, words: tuple[str, ...], fits: Callable[[str], bool]) -> tuple[str, ...]:
         """The range besides what is NaN or infinite, where both fit; of a range that doesn't fit, about where it lies."""
         every = list(words)
-        for tile, (low, high) in enumerate(self.limits.tolist()):
-            word = self.words[tile]
+        for tile in [tile for tile, word in enumerate(words) if not word or self.words[tile]]:
+            word, (low, high) = self.words[tile], self.limits[tile].tolist()
             if low < high and word.endswith(NOT_FINITE):
                 both = f"{'…'.join(short_span(low, high, 2))} · {word}"
                 every[tile] = both if fits(both) else every[tile]

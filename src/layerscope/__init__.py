@@ -77,10 +77,17 @@ def __getattr__(name: str) -> Any:
     if name in PUBLIC_MODULES:
         return importlib.import_module(f".{name}", __name__)
     if name not in _HOME:
-        raise AttributeError(f"module 'layerscope' has no attribute {name!r}")
+        raise AttributeError(f"module 'layerscope' has no attribute {name!r}{_near(name)}", name=name, obj=None)
     value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
     globals()[name] = value
     return value
+
+
+def _near(name: str) -> str:
+    """What the message for an unknown name ends with; `grad_cam` for `gradcam`. Nothing for the names that Python asks for."""
+    from .errors import near
+
+    return "" if name.startswith("_") else near(name, __dir__())
 
 
 def __dir__() -> list[str]:

@@ -30,6 +30,17 @@ SYNONYMS = {
     "order": "sort",
     "reduce": "combine",
     "class_names": "labels",
+    **dict.fromkeys(("n", "k", "topk", "top_k"), "top"),
+    **dict.fromkeys(("box", "roi", "bbox"), "region"),
+    **dict.fromkeys(("dark", "background", "facecolor", "style"), "theme"),
+}
+# What isn't chosen where a picture is drawn: where it is.
+ON_PAPER = "picture.save('x.pdf', width_mm=85) or save('x.png', dpi=300) chooses the size on paper"
+ELSEWHERE = {
+    **dict.fromkeys(("dpi", "width_mm"), f": {ON_PAPER}"),
+    **dict.fromkeys(
+        ("figsize", "width", "height"), f": zoom= chooses the size in pixels where there is one, and {ON_PAPER}"
+    ),
 }
 
 
@@ -45,6 +56,7 @@ def keywords(function: Callable[Parameters, Result]) -> Callable[Parameters, Res
     parameters = inspect.signature(function).parameters
     known = tuple(parameters)
     unnamed = [name for name in known if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY]
+    needed = [name for name in unnamed if parameters[name].default is inspect.Parameter.empty]
     open_ended = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
 
     @functools.wraps(function)
@@ -54,6 +66,8 @@ def keywords(function: Callable[Parameters, Result]) -> Callable[Parameters, Res
                 raise _unknown(function.__name__, name, known)
         if unnamed and len(args) > len(unnamed) and not open_ended:
             raise _surplus(function.__name__, args[len(unnamed)], unnamed, known[len(unnamed) :])
+        if (missing := [name for name in needed[len(args) :] if name not in kwargs]) and not open_ended:
+            raise _missing(function.__name__, missing, unnamed, args)
         return function(*args, **kwargs)
 
     return checked
@@ -63,12 +77,20 @@ def _unknown(function: str, name: str, known: Sequence[str]) -> BadOption:
     """The error for an option that `function` doesn't have: what it is called here, or else which functions have it."""
     synonym = SYNONYMS.get(name.lower())
     hint = f". Did you mean {synonym!r}?" if synonym in known else near(name, known)
+    hint = hint or ELSEWHERE.get(name.lower(), "")
     if not hint:
         package = importlib.import_module(__name__.partition(".")[0])
         functions = filter(inspect.isfunction, (getattr(package, other) for other in package.__all__))
         owners = [f"{other.__name__}()" for other in functions if name in inspect.signature(other).parameters]
         hint = f"; it is an option of {', '.join(owners)}" if owners else f": it has {', '.join(known)}"
     return BadOption(f"{function}() has no option {name!r}{hint}")
+
+
+def _missing(function: str, missing: Sequence[str], unnamed: Sequence[str], args: Sequence[Any]) -> BadOption:
+    """The error for a call without all that a function needs."""
+    captured = [type(value).__name__ for value in args if type(value).__name__ in ("FeatureMap", "Maps")]
+    drawn = "; what was captured is drawn by sheet(), heatmap(), overlay() and others" if captured else ""
+    return BadOption(f"{function}() takes {', '.join(unnamed)}, and {' and '.join(missing)} isn't given{drawn}")
 
 
 def _surplus(function: str, value: Any, unnamed: Sequence[str], options: Sequence[str]) -> BadOption:
@@ -168,10 +190,23 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
     return value
 
 
+def listed(value: Any) -> Any:
+    """One whole number as a list of it; everything else as it is.
+
+    >>> listed(5), listed([5, 6])
+    ([5], [5, 6])
+    """
+    return (
+        [value]
+        if hasattr(value, "__index__") and not isinstance(value, bool) and not getattr(value, "ndim", 0)
+        else value
+    )
+
+
 def indices(
     name: str, value: Sequence[int] | slice, count: int, *, of: str = "", error: type[LayerscopeError] = BadOption
 ) -> tuple[int, ...]:
-    """The numbers of a list or slice of `count` things, each from 0 to `count` − 1; raises `error` for others or none.
+    """The numbers of a list or slice of `count` things, or one, each from 0 to `count` − 1; raises `error` for others or none.
 
     `of` stands behind the value in the message: `" of 'conv1'"`.
 
@@ -182,7 +217,7 @@ def indices(
         numbers: tuple[int, ...] = tuple(range(count)[value])
     else:
         try:
-            numbers = tuple(operator.index(number) for number in value)
+            numbers = tuple(operator.index(number) for number in listed(value))
         except TypeError:
             raise error(f"{option(name, value)}{of}: use whole numbers from 0 to {count - 1}, or a slice") from None
     if not numbers:

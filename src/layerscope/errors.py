@@ -204,6 +204,18 @@ def near(name: str, known: Iterable[str], count: int = 3) -> str:
     return _suggested([folded[word] for word in difflib.get_close_matches(name.lower(), folded, n=count, cutoff=0.6)])
 
 
+def like(name: str, known: Iterable[str]) -> str:
+    """As `near`, but first the known names that hold `name` as a word, then those that hold it, and only else the closest.
+
+    >>> like("cat", ["catamaran", "tiger cat", "dog"])
+    ". Did you mean 'tiger cat' or 'catamaran'?"
+    """
+    known = list(dict.fromkeys(known))
+    holding = [word for word in known if len(name) > 2 and name.lower() in word.lower()]
+    holding.sort(key=lambda word: name.lower() not in re.split(r"[^\w-]+", word.lower()))
+    return _suggested(holding[:3]) or near(name, known)
+
+
 def _suggested(names: Sequence[str]) -> str:
     if not names:
         return ""
@@ -219,9 +231,7 @@ def unknown_layer(name: str, known: Iterable[str], hint: str = "") -> LayerNotFo
     >>> str(unknown_layer("block1_con2", ["block1_conv2", "fc"]))
     "no layer 'block1_con2'. Did you mean 'block1_conv2'? `layers()` lists them all"
     """
-    known = list(dict.fromkeys(known))
-    holding = [word for word in known if len(name) > 2 and name.lower() in word.lower()]
-    close = _suggested(holding[:3]) or near(name, known)
+    close = like(name, known)
     lists = by_surface("`layers()`", "`layerscope layers MODEL`")
     return LayerNotFound(f"no layer {name!r}{close or hint or '.'}", f"{lists} lists them all")
 

@@ -169,7 +169,7 @@ def test_json_and_csv_hold_every_number(tmp_path):
     assert rows[0]["mean"] == table["mean"][0]
     assert rows[1]["mean"] is None
     assert (rows[2]["peak_image"], rows[2]["peak_y"], rows[2]["peak_x"]) == tuple(table["peak"][2])
-    text = table.csv(tmp_path / "a.csv")
+    text = table.csv(tmp_path / "a.csv").read_text("utf-8")
     with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
     assert len(text.splitlines()) == 4

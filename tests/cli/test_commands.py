@@ -339,6 +339,8 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
         (["show", "demo", "{photo}", "-l", "0", "-o", LONG], "can't make the folder"),
         (["demo", "-o", "{tmp}/cat.png"], "can't make the folder"),
         (["show", "demo", "{photo}", "--values", "v.npz", "-o", "v.npz"], "v.npz"),
+        (["show", "demo", "{photo}", "_blocks.4"], "-l _blocks.4"),
+        (["show", "{photo}", "demo"], "give MODEL first"),
     ],
 )
 def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, arguments, match):

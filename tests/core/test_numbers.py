@@ -110,7 +110,7 @@ def test_the_table_of_layers_as_a_frame(tmp_path):
     stem = frame[frame.path == "_conv_stem"].iloc[0]
     assert (stem.channels, stem.field, stem.stride, stem.mark) == (32, 3, 2.0, "picture")
     assert pandas.isna(frame.field.iloc[-1])
-    read = pandas.read_csv(io.StringIO(table.to_csv(tmp_path / "layers.csv")), keep_default_na=False)
+    read = pandas.read_csv(table.to_csv(tmp_path / "layers.csv"), keep_default_na=False)
     assert (tmp_path / "layers.csv").read_text("utf-8") == table.to_csv()
     assert read.columns.tolist() == frame.columns.tolist()
     assert read["shape"][0] == "1×32×112×112"

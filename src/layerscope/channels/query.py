@@ -113,7 +113,9 @@ class Query:
 
 
 @keywords
-def find_channels(fm: Any, condition: Condition, image: int | None = None, *, layout: str | None = None) -> list[int]:
+def find_channels(
+    fm: Any, condition: Condition, image: int | str | None = None, *, layout: str | None = None
+) -> list[int]:
     """The true numbers of the channels whose figures satisfy a condition.
 
     >>> import numpy as np

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..arrays.moments import moments
 from ..checks import keywords
 from ..core.columns import aligned, columns_within, terminal_width, widths_of
 from ..core.feature_map import as_map
-from ..core.tables import csv_line, csv_text
+from ..core.tables import as_csv, csv_line
 from ..core.tables import pandas as import_pandas
 from ..errors import BadOption, near
 from ..picture.numbers import number
@@ -157,7 +157,11 @@ class ChannelStatistics:
             indent=1,
         )
 
-    def to_csv(self, path: str | Path | None = None) -> str:
+    @overload
+    def to_csv(self, path: None = None) -> str: ...
+    @overload
+    def to_csv(self, path: str | Path) -> Path: ...
+    def to_csv(self, path: str | Path | None = None) -> str | Path:
         """The table as CSV with a line of names, every number in full; `csv` is another name of it.
 
         >>> import numpy as np
@@ -165,12 +169,12 @@ class ChannelStatistics:
         'channel,min,mean,max'
 
         Args:
-            path: A file that it is written to as well; `None` for none.
+            path: A file to write it to, whose path is returned; `None` for the text itself.
 
         Raises:
             BadOption: The file can't be written.
         """
-        return csv_text(map(csv_line, [self._header(), *map(self._cells, self)]), path)
+        return as_csv(map(csv_line, [self._header(), *map(self._cells, self)]), path)
 
     csv = to_csv
 
@@ -264,7 +268,7 @@ SPARE = tuple(_HEADS.index(name) for name in ("peak", "positive", "energy", "dev
 
 
 @keywords
-def statistics(fm: Any, image: int | None = None, *, layout: str | None = None) -> ChannelStatistics:
+def statistics(fm: Any, image: int | str | None = None, *, layout: str | None = None) -> ChannelStatistics:
     """The figures of each channel, in float64: of one image, or over all images of the map.
 
     >>> import numpy as np
@@ -277,7 +281,7 @@ def statistics(fm: Any, image: int | None = None, *, layout: str | None = None) 
 
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5.
-        image: The number of the image; `None` for the figures over all images.
+        image: The number of the image, or its id; `None` for the figures over all images.
         layout: The axes of a bare array, one letter each (`"bchw"`); `None` for its library's convention.
 
     Raises:

@@ -20,7 +20,7 @@ def strongest(
     fm: Any,
     region: Sequence[float] | None = None,
     *,
-    image: int | None = None,
+    image: int | str | None = None,
     by: str = "mean",
     top: int | None = 10,
     layout: str | None = None,
@@ -42,7 +42,7 @@ def strongest(
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5.
         region: (top, left, height, width) in pixels of the photo. `None`: the whole map.
-        image: The number of the image. `None`: all images together; with a region, the only one.
+        image: The number of the image, or its id. `None`: all images together; with a region, the only one.
         by: `"mean"`; `"max"`; or, with a region, `"contrast"`: the mean in it less the mean of all other units, which finds
             the channels that tell it from the rest.
         top: How many channels; `None` for all.

@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,13 +24,19 @@ class Parser(argparse.ArgumentParser):
         return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
-        if (unknown := re.match("unrecognized arguments: (--[^ =]+)", message)) is not None:
-            from ..errors import near
-
-            message += near(unknown[1], self.options())
+        if (unknown := re.match("unrecognized arguments: --([^ =]+)", message)) is not None:
+            message += _hint(unknown[1], [*self.options()])
+        elif (unknown := re.match(r"argument COMMAND: invalid choice: '?([\w-]+)", message)) is not None:
+            message = f"no command {unknown[1]!r}{COMMANDS.get(unknown[1]) or _near(unknown[1], self.commands())}"
         message = re.sub(r"^argument (--\S+): (?=\1 )", "", message)  # where a check names its option itself
         end = "" if message.endswith("?") else ";"
         self.exit(2, f"layerscope: error: {printable(message)}{end} `{self.prog} --help` lists what there is\n")
+
+    def commands(self) -> Iterator[str]:
+        """The commands of this parser."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                yield from action.choices
 
     def options(self) -> Iterator[str]:
         """The long options of this parser and of its commands."""
@@ -46,6 +52,37 @@ class Parser(argparse.ArgumentParser):
             file.write(message)
         else:
             super()._print_message(message, file)
+
+
+# What isn't a command here: what does it.
+_DRAWN = "; `layerscope show MODEL IMAGE` draws it"
+COMMANDS = {
+    **dict.fromkeys(
+        ("compare", "diff"), "; `layerscope show MODEL IMAGE IMAGE` draws each, ls.compare in Python side by side"
+    ),
+    **dict.fromkeys(("predict", "classify", "run"), "; `layerscope show MODEL IMAGE -l output` draws the classes"),
+    **dict.fromkeys(("sheet", "heatmap", "draw", "plot"), _DRAWN),
+    **dict.fromkeys(("overlay", "figure"), f"{_DRAWN} with --overlay or --figure"),
+    **dict.fromkeys(("list", "summary", "info"), "; `layerscope layers MODEL` lists the layers"),
+}
+
+
+def _hint(name: str, options: Sequence[str]) -> str:
+    """What an unknown option `--name` is called here, or else the near ones."""
+    from ..checks import SYNONYMS
+
+    if name in ("csv", "npz", "npy"):
+        return f": numbers are written by -o OUT.{name}"
+    if name == "layers":
+        return ". Did you mean '--layer'?"
+    synonym = f"--{SYNONYMS.get(name.lower().replace('-', '_'), '')}"
+    return f". Did you mean {synonym!r}?" if synonym in options else _near(f"--{name}", options)
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    from ..errors import near
+
+    return near(name, known)
 
 
 class Late:

@@ -180,11 +180,12 @@ def _check(options: argparse.Namespace, images: Sequence[Any]) -> None:
         named(options.preprocess)
     if options.preprocess.lower() == "none" and (options.range or options.size):
         raise BadOption("--preprocess none gives arrays to the model as they are: leave --range and --size out")
+    check_reference(options.model)
     if images:
+        _check_names(images)
         given = list(images) if len(images) > 1 else images[0]
         _register_plugins([source.id for source in collect(given)])
         check_files(given)
-    check_reference(options.model)
     if options.model != "demo" and Path(options.model).exists():
         for_file(Path(options.model))
     if options.weights:
@@ -194,6 +195,22 @@ def _check(options: argparse.Namespace, images: Sequence[Any]) -> None:
     rule, _, channel_weights = (getattr(options, "combine", None) or "").partition(":")
     if rule == "weights":
         read_weights(Path(channel_weights))
+
+
+def _check_names(images: Sequence[Any]) -> None:
+    """Raises `ImageNotReadable` for a name without the ending of a file, where there is no such file: it may be a layer."""
+    import glob
+
+    from ..errors import ImageNotReadable
+    from ..inputs.arrays import is_arrays
+    from ..inputs.formats import is_video
+    from ..inputs.paths import is_image
+
+    for image in images:
+        if not isinstance(image, str) or is_image(image) or is_video(image) or is_arrays(image):
+            continue
+        if not (glob.has_magic(image) or "://" in image or Path(image).expanduser().exists()):
+            raise ImageNotReadable(f"image {image}: no such file; a layer is given as -l {image}")
 
 
 def _register_plugins(names: Sequence[str]) -> None:

@@ -6,11 +6,11 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from ..checks import file_path, one_of
+from ..checks import file_path, listed, one_of
 from ..errors import BadChannels, BadLayout, BadOption
 from ..safe_text import counted, printable, writable
 from . import axes as _axes
@@ -25,6 +25,7 @@ from .placement import Placement
 from .record import at_once
 from .tokens import lay_on_grid
 from .unit_grid import UnitGrid, grid_of
+from .words import image_index
 
 if TYPE_CHECKING:
     import xarray
@@ -147,14 +148,14 @@ class FeatureMap(Numbers):
         path = self.layer.path or "output"
         return writable(printable(f"<FeatureMap {path} ({self.layer.kind}) {list(self.shape)}{rule}>"))
 
-    def select(self, channels: Sequence[int] | slice | None) -> FeatureMap:
+    def select(self, channels: int | Sequence[int] | slice | None) -> FeatureMap:
         """The same map with some of its channels only, in the order given.
 
         >>> FeatureMap.of_array(np.zeros((5, 6, 64))).select([40, 3]).channels
         (40, 3)
 
         Args:
-            channels: True channel numbers; a slice of them; or `None` for all.
+            channels: A true channel number or several; a slice of them; or `None` for all.
 
         Raises:
             BadChannels: The map doesn't hold one of them, or none is selected.
@@ -164,7 +165,7 @@ class FeatureMap(Numbers):
         if isinstance(channels, slice):
             channels = range(max(self.channels) + 1)[channels]
         try:
-            channels = [operator.index(number) for number in channels]
+            channels = [operator.index(number) for number in listed(channels)]
         except TypeError:
             raise BadChannels(f"channels={channels!r}: use a list of whole numbers, a slice, or None for all") from None
         index_of = {number: index for index, number in enumerate(self.channels)}
@@ -188,22 +189,24 @@ class FeatureMap(Numbers):
             linear=self.linear and self.linear.select(indices),
         )
 
-    def image(self, at: int) -> FeatureMap:
+    def __getitem__(self, key: Any) -> FeatureMap:
+        raise BadOption("a FeatureMap isn't an array: select(channels), image(at) and values[...] give parts of it")
+
+    __iter__: ClassVar[None] = None  # by numbers there is nothing to go through
+
+    def image(self, at: int | str) -> FeatureMap:
         """The same map for one of its images only.
 
         >>> FeatureMap.of_array(np.zeros((4, 5, 6, 3))).image(-1).ids
         ('image 3',)
 
         Args:
-            at: Index of the image; negative ones count from the end.
+            at: Index of the image; negative ones count from the end. Or its id, such as `"cat.jpg"`, or a part of only that.
 
         Raises:
             BadOption: There is no such image.
         """
-        count = len(self.ids)
-        if not isinstance(at, int | np.integer) or not -count <= at < count:
-            held = f"{count} images, 0 to {count - 1}" if count > 1 else "only image 0" if count else "no images"
-            raise BadOption(f"image={at!r}: this map has {held}")
+        at = image_index(self.ids, at)
         keep = slice(at, at + 1 or None)
         return replace(
             self,

@@ -122,7 +122,11 @@ class LayerTable(Sequence[Layer]):
         frame = tables.pandas().DataFrame(columns(self._layers))
         return frame.astype({"channels": "Int64", "parameters": "Int64", "field": "Int64", "stride": "float64"})
 
-    def to_csv(self, path: str | Path | None = None) -> str:
+    @overload
+    def to_csv(self, path: None = None) -> str: ...
+    @overload
+    def to_csv(self, path: str | Path) -> Path: ...
+    def to_csv(self, path: str | Path | None = None) -> str | Path:
         """The table as CSV with a line of names, its columns as in `to_dataframe`; what isn't known is left blank.
 
         >>> table = LayerTable([Layer("conv", "Conv2D", "bhwc", (1, 7, 7, 64), 0, 1, parameters=1792)])
@@ -131,14 +135,14 @@ class LayerTable(Sequence[Layer]):
         0,conv,Conv2D,bhwc,1×7×7×64,64,1,1792,,,picture,
 
         Args:
-            path: A file that it is written to as well; `None` for none.
+            path: A file to write it to, whose path is returned; `None` for the text itself.
 
         Raises:
             BadOption: The file can't be written.
         """
         shown = columns(self._layers)
         shown["shape"] = ["×".join(map(str, shape or ())) for shape in shown["shape"]]
-        return tables.csv_text(map(tables.csv_line, [list(shown), *zip(*shown.values(), strict=True)]), path)
+        return tables.as_csv(map(tables.csv_line, [list(shown), *zip(*shown.values(), strict=True)]), path)
 
     def choose(self, layers: Any) -> list[Layer]:
         """The layers that `layers` names, one entry per call, in execution order.

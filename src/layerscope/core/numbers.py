@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ..safe_text import counted
 from . import axes as _axes
 from .conversion import FLOAT32
 from .layer import Layer
-from .tables import csv_line, csv_text
+from .tables import as_csv, csv_line
 from .tables import pandas as import_pandas
 
 if TYPE_CHECKING:
@@ -129,7 +129,11 @@ class Numbers:
         columns = pandas.Index(self.channels, name="channel")
         return pandas.DataFrame(self.to_numpy().reshape(-1, self.shape[-1]), index=index, columns=columns)
 
-    def to_csv(self, path: str | Path | None = None) -> str:
+    @overload
+    def to_csv(self, path: None = None) -> str: ...
+    @overload
+    def to_csv(self, path: str | Path) -> Path: ...
+    def to_csv(self, path: str | Path | None = None) -> str | Path:
         """The values as CSV: a line for each place of each image, a column for each channel below its true number.
 
         The columns in front say which image and place, as in `to_dataframe`. Numbers are as short as float32 allows: read as
@@ -141,12 +145,12 @@ class Numbers:
         image 0,0,0,0.5,-1
 
         Args:
-            path: A file that it is written to as well; `None` for none.
+            path: A file to write it to, whose path is returned; `None` for the text itself.
 
         Raises:
             BadOption: The file can't be written.
         """
-        return csv_text(self._lines(), path)
+        return as_csv(self._lines(), path)
 
     def _lines(self) -> Iterator[str]:
         """The lines of the CSV."""

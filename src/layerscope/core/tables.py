@@ -37,9 +37,7 @@ def csv_line(cells: Iterable[Any]) -> str:
     return out.getvalue()
 
 
-def csv_text(lines: Iterable[str], path: str | Path | None) -> str:
-    """The lines as one text, which is written to the file at `path` as well. Raises `BadOption`."""
+def as_csv(lines: Iterable[str], path: str | Path | None) -> str | Path:
+    """The lines as one text; where there is a `path`, they are written to that file, which is returned. Raises `BadOption`."""
     text = "".join(lines)
-    if path is not None:
-        write(path, text.encode())
-    return text
+    return text if path is None else write(path, text.encode())

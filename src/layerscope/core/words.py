@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ..errors import BadOption
 from ..safe_text import counted
 from .layer import ATTENTION_MAP
 
@@ -15,6 +19,9 @@ MEAN, MAXIMUM, NORM = OF_ITS_KIND = ("mean", "maximum", "norm")
 
 # What images without a name of their own are called by: array-0, image-1.
 NAMELESS = ("array", "image", "bytes", "file")
+
+
+MOST_NAMED = 8  # images in a message
 
 
 def channel_word(fm: FeatureMap) -> str:
@@ -40,3 +47,22 @@ def image_name(id: str) -> str:
     """
     word, _, number = id.partition("-")
     return f"{word} {number}" if word in NAMELESS and number.isdecimal() else id
+
+
+def image_index(ids: Sequence[str], image: int | str) -> int:
+    """The index of an image, given as one (negative ones count from the end) or by its id or a part of no other id.
+
+    >>> image_index(("cat.jpg", "dog.jpg"), "dog"), image_index(("cat.jpg", "dog.jpg"), -1)
+    (1, 1)
+    """
+    count = len(ids)
+    if isinstance(image, str):
+        named = [index for index, id in enumerate(ids) if id == image]
+        named = named or [index for index, id in enumerate(ids) if image and image in id]
+        if len(named) == 1:
+            return named[0]
+    elif isinstance(image, int | np.integer) and -count <= image < count:
+        return int(image) % count
+    held = f"{count} images, 0 to {count - 1}" if count > 1 else "only image 0" if count else "no images"
+    names = ", ".join(map(repr, ids[:MOST_NAMED])) + (", …" if count > MOST_NAMED else "")
+    raise BadOption(f"image={image!r}: this map has {held}" + (f" ({names})" if isinstance(image, str) else ""))

@@ -47,7 +47,7 @@ def animate(
     *,
     fps: float = 8,
     over: str | None = None,
-    image: int = 0,
+    image: int | str = 0,
     channel: int | None = None,
     zoom: int | None = None,
     scale: Any = None,

@@ -40,7 +40,7 @@ def bars(
     *,
     labels: Sequence[str] | None = None,
     top: int | None = 10,
-    image: int = 0,
+    image: int | str = 0,
     channels: Any = None,
     by: str = "value",
     scale: Any = "layer",
@@ -66,7 +66,7 @@ def bars(
         fm: A `FeatureMap` or an array of one number per channel, such as the model's output or a pooled layer.
         labels: A name for each channel of the layer. By default `fm.names`, those of the model's classes.
         top: How many bars; `None` draws all channels.
-        image: Which image of `fm`, counted from 0.
+        image: Which image of `fm`: its number, counted from 0, or its id.
         channels: True channel numbers, a slice, a mask, or a condition as in `find_channels`: these alone are ranked. All by
             default.
         by: The order, `"value"` or `"magnitude"` (largest first, NaN last) or `"index"`.

@@ -33,7 +33,7 @@ MAP_SIZE = 448
 def heatmap(
     fm: Any,
     *,
-    image: int = 0,
+    image: int | str = 0,
     scale: Any = "layer",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
@@ -58,7 +58,7 @@ def heatmap(
 
     Args:
         fm: A `FeatureMap` of one channel, as every combination gives, or of `pca`, `nmf` or `clusters`; or an array.
-        image: Which image of `fm`, counted from 0.
+        image: Which image of `fm`: its number, counted from 0, or its id.
         scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.

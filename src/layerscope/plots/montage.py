@@ -32,7 +32,7 @@ NAMES = {"d": "depth", "h": "height", "w": "width"}
 def montage(
     fm: Any,
     *,
-    image: int = 0,
+    image: int | str = 0,
     channel: int | None = None,
     axis: str = "d",
     slices: Sequence[int] | slice | None = None,
@@ -61,7 +61,7 @@ def montage(
 
     Args:
         fm: A `FeatureMap` or an array `[image, d, h, w, channel]`.
-        image: Which image of `fm`, counted from 0.
+        image: Which image of `fm`: its number, counted from 0, or its id.
         channel: The true number of the channel; may be left out where there is only one, as after a combination.
         axis: What the slices lie along, `"d"`, `"h"` or `"w"`; `"t"` for a clip, whose first axis is time.
         slices: The numbers of the slices to draw, or a slice. All by default.

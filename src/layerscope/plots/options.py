@@ -16,6 +16,7 @@ from ..channels.sort import check_sort
 from ..checks import flag, one_of, optional_whole, real, whole
 from ..combinations.class_map import is_class_map
 from ..core.feature_map import FeatureMap
+from ..core.words import image_index
 from ..errors import BadOption, BadScale, near
 from ..picture.canvas import Frame
 from ..picture.font import readable_text
@@ -58,7 +59,7 @@ class DrawOptions:
     True
     """
 
-    image: int = 0
+    image: int | str = 0
     channels: Any = None
     columns: int | None = None
     sort: str = "index"
@@ -128,7 +129,8 @@ class DrawOptions:
 
     def pick(self, fm: FeatureMap) -> tuple[FeatureMap, int]:
         """The map of the one image to draw, and the number of that image, counted from the first."""
-        return fm.image(self.image), int(self.image) % len(fm.ids)
+        number = image_index(fm.ids, self.image)
+        return fm.image(number), number
 
     def pick_page(self, count: int, most: int) -> Page:
         """The page to draw of `count` things, at most `most` on each. Raises `BadOption` where there is no such page."""

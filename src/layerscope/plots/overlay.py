@@ -78,7 +78,7 @@ class OverlayOptions(DrawOptions):
 def overlay(
     fm: Any,
     *,
-    image: int = 0,
+    image: int | str = 0,
     on: str = "grey",
     alpha: float | None = None,
     scale: Any = "layer",
@@ -112,7 +112,7 @@ def overlay(
 
     Args:
         fm: A `FeatureMap` of one channel, or of `pca`, `nmf` or `clusters`, that comes from `Scope.capture` of an image.
-        image: Which image of `fm`, counted from 0.
+        image: Which image of `fm`: its number, counted from 0, or its id.
         on: What the map lies on: `"grey"`, the photo without its colours, or `"photo"`, with them.
         alpha: The greatest opacity, that of the strongest values, from 0 (the photo alone) to 1 (they hide it). By default
             0.85, and 0.6 for the even colours of `pca` and `clusters`.
@@ -188,7 +188,7 @@ def _draw_groups(whole: FeatureMap, options: OverlayOptions) -> Picture:
 def beside(
     fm: Any,
     *,
-    image: int = 0,
+    image: int | str = 0,
     on: str = "grey",
     alpha: float | None = None,
     scale: Any = "layer",
@@ -220,7 +220,7 @@ def beside(
 
     Args:
         fm: A `FeatureMap` of one channel, or of `pca`, from `Scope.capture`.
-        image: Which image of `fm`, counted from 0.
+        image: Which image of `fm`: its number, counted from 0, or its id.
         on: What the map lies on in the overlay: `"grey"` or `"photo"`.
         alpha: The greatest opacity in the overlay, from 0 to 1.
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`.

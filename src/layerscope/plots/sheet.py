@@ -40,7 +40,7 @@ MOST_BARS = 32
 def sheet(
     fm: Any,
     *,
-    image: int = 0,
+    image: int | str = 0,
     channels: Any = None,
     columns: int | None = None,
     sort: str = "index",
@@ -75,7 +75,7 @@ def sheet(
 
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5.
-        image: Which image of `fm`, counted from 0.
+        image: Which image of `fm`: its number, counted from 0, or its id.
         channels: True channel numbers, a slice, a mask, or a condition as in `find_channels`. All by default.
         columns: Tiles per row; by default about as many as rows.
         sort: The order of the tiles. `"index"`; `"mean"`, `"max"`, `"energy"`, `"sparsity"` or `"deviation"`, largest
@@ -112,7 +112,7 @@ def sheet(
 def pages(
     fm: Any,
     *,
-    image: int = 0,
+    image: int | str = 0,
     channels: Any = None,
     columns: int | None = None,
     sort: str = "index",

@@ -16,6 +16,7 @@ from ..core.note import Note
 from ..errors import BadOption
 from ..inputs.images import check_files
 from ..picture.picture import Picture
+from ..scope.open import check_reference
 from ..scope.open import open as open_scope
 from ..scope.scope import Scope
 from ..scope.target import top_classes
@@ -181,6 +182,7 @@ def scope_for(model: Any, image: Any, **opening: Any) -> Scope:
     if isinstance(model, Scope):
         return model
     if isinstance(model, str | os.PathLike) and isinstance(image, str | os.PathLike):
+        check_reference(os.fspath(model))
         check_files(image)
     return open_scope(model, **opening)
 

@@ -32,7 +32,7 @@ __all__ = ["StripOptions", "draw_strip", "strip"]
 def strip(
     fm: Any,
     *,
-    image: int = 0,
+    image: int | str = 0,
     channels: Any = None,
     scale: Any = "layer",
     colors: Any = None,
@@ -64,7 +64,7 @@ def strip(
 
     Args:
         fm: A `FeatureMap` or an array without pixels: `[channel]`, `[image, channel]` or `[image, position, channel]`.
-        image: Which image of `fm`, counted from 0.
+        image: Which image of `fm`: its number, counted from 0, or its id.
         channels: True channel numbers, a slice, a mask, or a condition as in `find_channels`. All by default.
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`; for a sequence also `"channel"` (each row its own).
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik

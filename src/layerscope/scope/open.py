@@ -20,10 +20,12 @@ from ..backends.common.fault import raised_by_own
 from ..backends.protocol import Backend, Facts
 from ..backends.registry import adapt, for_library, for_model, load_file, named, on_device, specs, suffixes
 from ..checks import file_path, flag, keywords
-from ..errors import BadOption, LayerscopeError, ModelNotReadable, one_line
+from ..errors import BadOption, LayerscopeError, ModelNotReadable, near, one_line
 from ..files import no_such_file, parsing, read_bytes
 from ..inputs import preprocess as _preprocess
+from ..inputs.paths import is_image
 from ..inputs.transforms import categories
+from ..surface import by_surface
 from .scope import Scope
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -170,17 +172,17 @@ def check_reference(reference: str) -> None:
         raise ModelNotReadable(
             f"{reference}: nothing is fetched from the network; download the model and give its path"
         )
+    if is_image(reference):
+        first = by_surface("the model comes first, then the image", "give MODEL first, then IMAGE")
+        raise ModelNotReadable(f"{reference} is an image and no model: {first}")
     path = Path(reference)
     known = reference == "demo" or os.path.exists(path) or for_library(reference) or REFERENCE.fullmatch(reference)
     if not known:
-        raise ModelNotReadable(
-            no_such_file(
-                path,
-                "model",
-                f"; give the path of a model file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16', 'timm:resnet18',"
-                " 'hf:NAME', 'package.module:factory', or 'demo'",
-            )
+        advice = near(reference, ["demo"]) or (
+            f"; give the path of a model file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16', 'timm:resnet18',"
+            " 'hf:NAME', 'package.module:factory', or 'demo'"
         )
+        raise ModelNotReadable(no_such_file(path, "model", advice))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from ..checks import keywords, optional_whole, whole
 from ..core.layer import list_paths
 from ..core.layer_table import LayerTable
 from ..errors import BadOption, PreprocessWarning, caller_level
+from ..inputs.paths import is_image
 from ..inputs.preprocess import InputPlan
 from ..inputs.recipe import READY, Recipe
 from ..safe_text import printable, writable
@@ -301,6 +303,8 @@ class Scope:
     def _question(self, layers: Any, channels: Sequence[int] | slice | str | None, target: Any) -> Question:
         if target is not None and not self._reader.gradients:
             raise self._reader.refusal("gradients")
+        if isinstance(layers, str | os.PathLike) and is_image(os.fspath(layers)):
+            raise BadOption(f"{layers} is an image and no layer: give the image first, then the layer")
         layers = list(layers) if isinstance(layers, Iterator) else layers
         resolve_target(self, target)  # what it isn't is said before any image is read
         return Question(layers, channels, target)

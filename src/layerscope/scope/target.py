@@ -13,7 +13,7 @@ from ..backends.protocol import Target
 from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
-from ..errors import BadOption, LayerNotCalled, first_line, near
+from ..errors import BadOption, LayerNotCalled, first_line, like
 from ..memory import short_of_memory
 from ..surface import by_surface, option
 
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 def resolve_target(scope: Scope, target: Any) -> Target | None:
     """A label or a whole number as a class index; a function or `None` as it is. Raises `BadOption` with near labels."""
     if isinstance(target, str):
-        if scope.labels is None or target not in scope.labels:
-            raise BadOption(f"no class {target!r}{near(target, scope.labels or ()) or '.'} Use a class index")
-        return scope.labels.index(target)
+        labels = scope.labels or ()
+        if target in labels:
+            return labels.index(target)
+        named = [index for index, label in enumerate(labels) if label.casefold() == target.casefold()]
+        if len(named) != 1:
+            raise BadOption(f"no class {target!r}{like(target, labels) or '.'} Use a class index")
+        return named[0]
     if target is None:
         return target
     if callable(target):

@@ -73,6 +73,7 @@ def from_reference(name: str, weights: Path | None = None) -> Any:
     Random weights come with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
     """
     builders = _builders()
+    name = {builder.lower(): builder for builder in builders}.get(name.lower(), name)
     if name not in builders:
         raise ModelNotReadable(
             f"keras.applications has no {name!r}{near(name, builders) or '.'} There are {', '.join(builders)}"

@@ -29,6 +29,7 @@ def from_torchvision(name: str, weights: Path | None = None) -> tuple[torch.nn.M
     """
     models = _import("torchvision", f"torchvision:{name}").models
     known = models.list_models()
+    name = name if name in known else name.lower()  # as all of them are
     if name not in known:
         raise ModelNotReadable(
             f"torchvision.models has no {name!r}{near(name, known) or '.'} There are {', '.join(known)}"

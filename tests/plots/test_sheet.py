@@ -93,6 +93,13 @@ def test_cells_never_overlap_each_other_or_their_labels():
     assert (outside > TOP).all(), "outside the tiles there is paper and ink only"
 
 
+def test_channels_that_are_dead_in_every_image_are_listed_once():
+    values = noise(3, 4, 4, 6)
+    values[..., [1, 4]] = 0
+    (dead,) = (line for line in ls.sheet(values).lines if "dead" in line)
+    assert dead == "2 channels are dead (0 everywhere in this image): 1, 4; the same in all 3 images."
+
+
 @pytest.mark.parametrize(("low", "words"), [(-1, "0 in the middle"), (0, "highest value of each tile")])
 def test_a_key_tells_what_the_colours_of_each_tile_mean(low, words):
     values = np.random.default_rng(0).uniform(low, 1, (1, 9, 9, 4))

@@ -324,11 +324,14 @@ def _which(one: FeatureMap, where: np.ndarray, state: str, value: str) -> str:
 
 def _dead_everywhere(whole: FeatureMap, dead: np.ndarray) -> str:
     """Which of the channels that are dead in one image are so in all of them; an image less to look at for each that isn't."""
+    here = len(dead)
     for image in whole.values:
         dead = dead[[not image[..., index].any() for index in dead]]
     many = "both" if len(whole.ids) == 2 else f"all {len(whole.ids)}"
     if not len(dead):
         return f"; none of them in {many} images"
+    if len(dead) == here:
+        return f"; the same in {many} images"
     return f"; {len(dead)} of them in {many} images: {listed([whole.channels[index] for index in dead])}"
 
 

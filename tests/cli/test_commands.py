@@ -341,6 +341,13 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
         (["show", "demo", "{photo}", "--values", "v.npz", "-o", "v.npz"], "v.npz"),
         (["show", "demo", "{photo}", "_blocks.4"], "-l _blocks.4"),
         (["show", "{photo}", "demo"], "give MODEL first"),
+        (["show", "demo", "{photo}", "-o", "x.mp4"], "ls.animate"),
+        (["show", "demo", "{photo}", "-o", "x.gif2"], "Did you mean '.gif'"),
+        (["show", "demo", "{photo}", "--by", "max"], "--figure"),
+        (["show", "demo", "{photo}", "--overlay", "--sort", "mean"], "--sort mean is for a sheet"),
+        (["show", "demo", "{photo}", "-l", "0", "--combine", "mean", "--columns", "3"], "--columns 3 is for a sheet"),
+        (["show", "demo", "{photo}", "-l", "0", "--statistics", "-o", "{tmp}/x.npz"], ".csv"),
+        (["show", "demo", "{photo}", "-l", "0", "--top", "3", "-o", "{tmp}/x.csv"], "--channels"),
     ],
 )
 def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, arguments, match):
@@ -444,3 +451,10 @@ def test_weights_and_factories_work_from_the_command_line(capsys, photo, tmp_pat
     assert fm.shape == (1, 30, 46, 4)
     expected = ls.open(model, preprocess="unit", size=(32, 48)).capture(photo, "0")["0"]
     assert np.array_equal(fm.values, expected.values)
+
+
+def test_statistics_as_a_file_are_the_table(capsys, photo, tmp_path):
+    file = tmp_path / "st.csv"
+    assert run_cli(capsys, "show", "demo", photo, "-l", "_conv_stem", "--statistics", "-o", file)[0] == 0
+    (fm,) = ls.open("demo").capture(photo, "_conv_stem").values()
+    assert file.read_text("utf-8") == ls.statistics(fm).to_csv()

@@ -113,3 +113,24 @@ def test_a_saved_model_from_the_command_line(suffix, coffee, tmp_path, capsys):
 def test_a_reference_without_weights_says_that_they_are_random(capsys):
     assert cli.main(["layers", "keras:MobileNetV3Small"]) == 0
     wording(capsys.readouterr().err)
+
+
+def test_a_sheet_of_the_strongest_channels():
+    scope, photo = ls.open("demo"), ls.demo_photo()
+    fm = scope.capture(photo, "_blocks.4")["_blocks.4"]
+    assert [cell.channel for cell in ls.show(scope, photo, "_blocks.4", top=10).cells] == ls.strongest(fm)
+    among = ls.show(scope, photo, "_blocks.4", top=2, channels="3:9")
+    assert [cell.channel for cell in among.cells] == ls.strongest(fm.select(range(3, 9)), top=2)
+    assert "strongest channels" in " ".join(among.lines)
+
+
+@pytest.mark.parametrize(
+    "option", [{"columns": 3}, {"sort": "mean"}, {"statistics": True}, {"per_page": 4}, {"top": 4}]
+)
+def test_options_of_tiles_are_refused_where_one_map_is_drawn(option):
+    scope, photo = ls.open("demo"), ls.demo_photo()
+    with pytest.raises(ls.BadOption, match="for a sheet"):
+        ls.show(scope, photo, "_blocks.4", combine="mean", **option)
+    if "top" not in option:
+        with pytest.raises(ls.BadOption, match="for a sheet"):
+            ls.show(scope, photo, "_blocks.4", overlay=True, **option)

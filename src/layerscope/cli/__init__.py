@@ -145,9 +145,7 @@ def _add_overlay(show: argparse.ArgumentParser) -> None:
         action="store_true",
         help="photo, combined map, overlay and the strongest channels in one picture for a paper (default: mean)",
     )
-    show.add_argument(
-        "--by", choices=("mean", "max"), default="mean", help="what makes a channel of a figure strong (default: mean)"
-    )
+    show.add_argument("--by", choices=("mean", "max"), help="what makes a channel of a --figure strong (default: mean)")
     show.add_argument(
         "--on", choices=("grey", "photo"), default="grey", help="overlay on the photo in grey or in its colours"
     )
@@ -170,7 +168,7 @@ def _add_overlay(show: argparse.ArgumentParser) -> None:
         "--top",
         type=arguments.figure,
         metavar="N",
-        help="per cent of an overlay to colour; how many bars, or channels of a figure",
+        help="how many channels, the strongest ones, or bars; of an overlay per cent to colour",
     )
 
 

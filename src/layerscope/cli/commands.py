@@ -62,12 +62,16 @@ def run_layers(options: argparse.Namespace) -> int:
 def run_show(options: argparse.Namespace) -> int:
     """`layerscope show`."""
     from ..combinations.registry import usual_layers
+    from ..errors import BadOption
     from ..plots.batch_job import Job
     from ..plots.figure import FigureOptions
     from ..plots.overlay import OverlayOptions
 
     drawing: type[DrawOptions] = FigureOptions if options.figure else OverlayOptions
     start = time.perf_counter()
+    if options.by and not options.figure:
+        raise BadOption(f"--by {options.by} is for --figure; --top chooses channels by their mean")
+    options.by = options.by or "mean"
     if options.figure and options.combine is None:
         options.combine = "mean"
     layers = options.layer or [usual_layers(options.combine)]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from ..channels.query import find_channels, needs_values
+from ..channels.query import needs_values
 from ..combinations.registry import combined_maps, rule_named, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..core.note import kind_of
@@ -22,12 +22,12 @@ from ..scope.batches import count_images, read_batches
 from ..scope.capture import Maps
 from ..scope.run import provenance
 from ..scope.scope import Scope
-from .figure import FigureOptions, draw_figure
-from .file_names import NUMBERS, Namer, Paths, describe_rule, files_of
+from ..surface import option
+from .batch_writer import Writer
+from .file_names import NUMBERS, Namer, Paths, check_ending, describe_rule, files_of
 from .options import DrawOptions
-from .resume import NAME as MARK
 from .resume import Marks
-from .show import PLAIN, asks_model, check_for_overlay, draw, first_class, needs_target, one_channel
+from .show import PLAIN, asks_model, check_for_overlay, first_class, needs_target, one_channel
 
 TOGETHER = 16
 Capturing = Literal["stream", "together", "singly"]
@@ -97,7 +97,12 @@ class Job:
             raise BadOption(f"--values {self.values}: the file name must end in {', '.join(NUMBERS)}")
         if self.values is not None and self.values == self.output:
             raise BadOption(f"-o {self.output} --values {self.values}: one file can't hold both: give another name")
-        check_for_overlay(self.options, self.overlay or self.figure)
+        if not self.figure:
+            check_for_overlay(self.options, self.overlay)
+        if self.output is not None:
+            check_ending(self.output)
+        if self.numbers is not None:
+            self._check_numbers(self.numbers)
         if self.figure and (self.overlay or self.joint):
             wrong = "--overlay" if self.overlay else "--combine"
             raise BadOption(f"--figure has an overlay of one layer: leave {wrong} out")
@@ -112,6 +117,14 @@ class Job:
             raise BadOption("--tiles is for pictures in a folder: leave --resume and numbers as -o out")
         if self.resume and (self.values or self.numbers or self.screen):
             raise BadOption("--resume is for pictures in files: leave --values, numbers as -o and --terminal out")
+
+    def _check_numbers(self, file: Path) -> None:
+        """Raises `BadOption` for what only a picture has, where numbers are written."""
+        if self.options.statistics and file.suffix.lower() != ".csv":
+            raise BadOption(f"-o {file} --statistics: the table of statistics is a .csv: name one")
+        top = getattr(self.options, "top", None)
+        if top is not None and self.screen is None:
+            raise BadOption(f"{option('top', top)} is for pictures: leave it out, or choose {option('channels')}")
 
     @property
     def own_class(self) -> bool:
@@ -177,7 +190,7 @@ class Job:
         if self.resume and not job.images:
             return
         try:
-            yield from job._write_all(_Writer(job, namer, several, marks), step, skip, say)
+            yield from job._write_all(Writer(job, namer, several, marks), step, skip, say)
         except ImageNotReadable as error:
             if not (self.resume and marks and error.unread and len(job.images) < len(marks.sources)):
                 raise
@@ -186,7 +199,7 @@ class Job:
 
     def _write_all(
         self,
-        writer: _Writer,
+        writer: Writer,
         step: Callable[[str], None],
         skip: Callable[[str, str], None],
         say: Callable[[str], None],
@@ -278,12 +291,12 @@ class Job:
             raise BadOption(f"-o {self.output}: --tiles writes a file for each tile: name a folder")
         if namer.single and several:
             raise BadOption(f"-o {self.output}: several images give several pictures: name a folder")
-        for option, file in (
+        for flag, file in (
             ("-o", self.numbers or (self.output if namer.single else None)),
             ("--values", self.values),
         ):
             if file is not None and paths.is_input(file):
-                raise BadOption(f"{option} {file}: that is an input, which would be overwritten: give another name")
+                raise BadOption(f"{flag} {file}: that is an input, which would be overwritten: give another name")
         return namer
 
     def _capture(self, skip: Callable[[str, str], None]) -> Iterator[Maps]:
@@ -346,103 +359,3 @@ class Job:
             scale = shared_scale(*maps, clip=options.clip, colors=options.colors, norm=options.norm or "linear")
             shared[path] = replace(self.options, scale=replace(scale, per="images"), clip=None, colors=None)
         return shared
-
-
-class Drawn(NamedTuple):
-    """A picture with the layer and the image (or row) that it shows, and which part of it."""
-
-    picture: Picture
-    layer: str
-    id: str
-    part: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Writer:
-    """Draws the maps of a job, and puts pictures and values where they belong."""
-
-    job: Job
-    namer: Namer
-    several: bool
-    marks: Marks | None = None
-
-    def write_values(self, maps: Maps, file: Path | None, each_image: bool) -> Iterator[Path]:
-        """The numbers of what was captured, or made of it, where a file is named for them."""
-        if file is None:
-            return
-        condition: Any = self.job.options.channels if file == self.job.numbers else None
-        for path, fm in maps.items():
-            if needs_values(condition):
-                fm = fm.select(find_channels(fm, condition))
-            several = len(maps) > 1
-            yield fm.save(self.namer.values(file, path if several else None, maps.images[0] if each_image else None))
-
-    def write_pictures(
-        self, maps: Maps, step: Callable[[str], None], shared: Mapping[str, DrawOptions]
-    ) -> Iterator[Path]:
-        """The pictures of every image and layer; `shared` are the options of layers that have their own."""
-        count = max((len(fm.ids) for fm in maps.values()), default=0)
-        alone = len(maps.images) == 1  # then all rows are of that image
-        for rows in [range(count)] if alone else [[row] for row in range(count)]:
-            number = 0 if alone else rows[0]
-            image = maps.images[number] if number < len(maps.images) else None
-            yield from self._deliver(image, (drawn for row in rows for drawn in self._drawn(maps, row, shared)))
-            if image is not None:
-                step(image)
-        for id in maps.images[1 if alone else count :]:
-            step(id)
-
-    def _drawn(self, maps: Maps, row: int, shared: Mapping[str, DrawOptions]) -> Iterator[Drawn]:
-        """The pictures of one row of the maps: each page of each layer, and its prefix tokens."""
-        for path, fm in maps.items():
-            if row >= len(fm.ids):  # a layer whose rows are not images may have more or fewer of them
-                continue
-            options = replace(shared.get(path, self.job.options), image=row)
-            if isinstance(options, FigureOptions):
-                yield Drawn(draw_figure(fm, self.job.combine, self.job.target, options), path, fm.ids[row], "")
-                continue
-            if not needs_values(options.channels):
-                options = replace(options, channels=None)  # captured alone
-            picture = draw(fm, options, overlay=self.job.overlay)
-            for page in range(picture.pages):
-                if page:
-                    picture = draw(fm, replace(options, page=page), overlay=self.job.overlay)
-                yield Drawn(picture, path, fm.ids[row], f"-p{page + 1}" if picture.pages > 1 else "")
-            prefix = fm.prefix()
-            if prefix is not None:
-                tokens = draw(
-                    prefix,
-                    DrawOptions(
-                        image=row, text=options.text, theme=options.theme, caption=options.caption, bar=options.bar
-                    ),
-                )
-                yield Drawn(tokens, path, fm.ids[row], "-tokens")
-
-    def _deliver(self, image: str | None, pictures: Iterator[Drawn]) -> Iterator[Path]:
-        """The pictures of one image onto the screen, into files, or both."""
-        job = self.job
-        number, drawn = 0, next(pictures, None)
-        while drawn is not None:
-            following = next(pictures, None)
-            picture = drawn.picture
-            if job.screen is not None:
-                job.screen(picture)
-            if job.screen is None or (job.output is not None and job.numbers is None):
-                if self.marks is not None and image is not None:
-                    mark = self.marks.mark(image, number, last=following is None)
-                    picture = replace(picture, provenance={**picture.provenance, MARK: mark})
-                path = self.namer.picture(drawn.layer, drawn.id, drawn.part)
-                save = self._save_tiles if job.tiles else self._save
-                yield from save(picture, path)
-            number, drawn = number + 1, following
-
-    def _save(self, picture: Picture, path: Path) -> Sequence[Path]:
-        return [picture.save(path, self.job.dpi, width_mm=self.job.width_mm)]
-
-    def _save_tiles(self, picture: Picture, path: Path) -> Sequence[Path]:
-        """A file for each tile, in a folder of the name that the picture would have."""
-        folder = path.with_suffix("")
-        for file in folder.glob("*"):
-            if self.namer.paths.is_input(file):
-                raise BadOption(f"--tiles would write into {folder}, where {file.name} is an input: give another -o")
-        return picture.save_tiles(folder, path.suffix, self.job.dpi, width_mm=self.job.width_mm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mimetypes
 import os
 import re
 import unicodedata
@@ -10,6 +11,7 @@ from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..errors import BadOption, near
 from ..inputs.images import collect
 from ..inputs.paths import is_image
 from ..writing import make_folder
@@ -114,6 +116,21 @@ def safe(text: str) -> str:
     'vgg16_block1_conv2_1'
     """
     return re.sub(r"[^\w.\-]+", "_", unicodedata.normalize("NFC", text)).strip(".") or "image"
+
+
+def check_ending(output: Path) -> None:
+    """Raises `BadOption` for a name that ends as files of another kind do, or nearly as ours: no folder is meant."""
+    ending = output.suffix.lower()
+    known = (*PICTURES, *NUMBERS)
+    if ending in known or os.path.isdir(output):
+        return
+    foreign = mimetypes.guess_type(f"x{ending}")[0]
+    hint = near(ending, known) if len(ending) > len(".gz") and not foreign else ""
+    if foreign or hint:
+        film = "; ls.animate in Python writes films as .gif or .webp" if (foreign or "").startswith("video/") else ""
+        raise BadOption(
+            f"-o {output}: no picture is written as {ending}: use {', '.join(known)}, or a folder{film}{hint}"
+        )
 
 
 def _unused(taken: dict[str, str], text: str, owner: str) -> str:

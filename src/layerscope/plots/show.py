@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from ..channels.query import find_channels, needs_values
-from ..checks import keywords
+from ..channels.query import find_channels, needs_values, positions
+from ..channels.strongest import strongest
+from ..checks import keywords, whole
 from ..combinations.reduce import mean
 from ..combinations.registry import combined, combined_maps, row_of, target_of_capture
 from ..core.feature_map import FeatureMap
@@ -31,6 +32,7 @@ from .strip import StripOptions, draw_strip
 
 PLAIN = DrawOptions()
 MOST_NAMED = 6
+OF_TILES = ("columns", "sort", "per_page", "statistics")
 
 
 @keywords
@@ -96,7 +98,8 @@ def show(
             default class activation maps blend.
         smooth: `True` for `interpolation="smooth"`, `False` for `"nearest"`.
         contours: Of an overlay, levels to draw a line at, or how many.
-        top: Of an overlay, per cent of the units to colour, the highest ones; of bars, how many.
+        top: Of a sheet, how many channels: those with the largest mean, the strongest first; of bars, how many; of an
+            overlay, per cent of the units to colour, the highest ones.
         channels: True channel numbers, a slice, or a condition as in `find_channels`: what is drawn or combined.
         columns: Tiles per row.
         sort: The order of the tiles, as for `sheet`.
@@ -163,13 +166,31 @@ def show(
 
 
 def check_for_overlay(options: DrawOptions, overlay: bool) -> None:
-    """Raises `BadOption` for options of an overlay where none is drawn; `top` is one of bars too."""
+    """Raises `BadOption` for options of an overlay where none is drawn, and for those of tiles where one is.
+
+    `top` is one of sheets and bars too.
+    """
+    if overlay:
+        _check_without_tiles(options, OF_TILES)
     common = {field.name for field in fields(DrawOptions)} | {"top"}
     for field in fields(options):
         value = getattr(options, field.name)
         if not overlay and field.name not in common and value != field.default:
             on = by_surface("overlay=True lays it there", "--overlay lays it there")
             raise BadOption(f"{option(field.name, value)} is for a map on the photo: {on}")
+
+
+def _check_without_tiles(options: DrawOptions, names: Sequence[str]) -> None:
+    """Raises `BadOption` for options of the tiles of a sheet where one map is drawn."""
+    usual = {field.name: field.default for field in fields(options)}
+    for name in names:
+        value = getattr(options, name)
+        if value != usual[name]:
+            without = by_surface("combine= and overlay=", "--combine and --overlay")
+            raise BadOption(
+                f"{option(name, value)} is for a sheet, with a tile for each channel, and this is one map: leave it out, or"
+                f" {without}"
+            )
 
 
 def one_channel(fm: FeatureMap) -> FeatureMap:
@@ -225,17 +246,20 @@ def first_class(scope: Scope, image: Any) -> int:
 
 def _check_one(fm: FeatureMap) -> None:
     if len(fm.ids) != 1 and fm.photos is not None:
-        raise BadOption(f"one image can be drawn, and these are {len(fm.ids)}: use capture()")
+        raise BadOption(
+            f"one image can be drawn, and these are {len(fm.ids)}: ls.compare draws several side by side, capture() returns"
+            " their maps, and `layerscope show MODEL FOLDER` on the command line writes a picture of each"
+        )
 
 
 def draw(fm: FeatureMap, options: DrawOptions = PLAIN, *, overlay: bool = False) -> Picture:
     """The picture that a feature map asks for: an overlay, a heat map where it is a combination, else a sheet.
 
     Of the model's output, where its channels have names, the ten largest become bars; a volume becomes a montage, a sequence
-    a strip. Columns, order and condition are for the tiles of a sheet.
+    a strip. Columns, order and statistics are for the tiles of a sheet, of which `top` chooses the strongest channels.
     """
-    whole = OverlayOptions.like(options)
-    picture = _draw(fm, whole, replace(whole, channels=None, columns=None), overlay)
+    given = OverlayOptions.like(options)
+    picture = _draw(fm, given, replace(given, channels=None, columns=None), overlay)
     return picture if picture.theme == options.theme else picture.themed(options.theme)
 
 
@@ -247,10 +271,23 @@ def _draw(fm: FeatureMap, options: OverlayOptions, plain: OverlayOptions, overla
         return draw_bars(fm, replace(BarOptions.like(plain), **top))
 
     rank, one_channel = len(fm.spatial), fm.shape[-1] == 1
+    if fm.rule and (one_channel or fm.role or rank == 1):
+        _check_without_tiles(options, (*OF_TILES, "top"))
     if fm.rule and rank == 3 and (one_channel or fm.role == "rgb"):
         return draw_montage(fm, MontageOptions.like(plain))
     if fm.rule and rank == 1 and not fm.role:
         return draw_strip(fm, StripOptions.like(plain))
     if fm.rule and rank < 3 and (one_channel or fm.role):
         return draw_heatmap(fm, plain)
-    return draw_sheet(fm, options)
+    return draw_sheet(*((fm, options) if options.top is None else _strongest(fm, options)))
+
+
+def _strongest(fm: FeatureMap, options: OverlayOptions) -> tuple[FeatureMap, OverlayOptions]:
+    """The map and the options by which a sheet draws the `top` strongest of the chosen channels."""
+    top = whole("top", options.top)
+    one, _ = options.pick(fm)
+    chosen = [one.channels[index] for index in positions(one, options.channels)]
+    wanted = strongest(one.select(chosen), top=top)
+    among = f" of those where {options.channels}" if isinstance(options.channels, str) else ""
+    note = Note("channels", f"the {len(wanted)} strongest channels{among}, by their mean")
+    return replace(fm, notes=(*fm.notes, note)), replace(options, channels=tuple(wanted), top=None)

@@ -54,7 +54,7 @@ def keywords(function: Callable[Parameters, Result]) -> Callable[Parameters, Res
     layerscope.errors.BadOption: sheet() has no option 'colums'. Did you mean 'columns'?
     """
     parameters = inspect.signature(function).parameters
-    known = tuple(parameters)
+    known = tuple(name for name in parameters if name != "self")
     unnamed = [name for name in known if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY]
     needed = [name for name in unnamed if parameters[name].default is inspect.Parameter.empty]
     open_ended = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
@@ -64,10 +64,11 @@ def keywords(function: Callable[Parameters, Result]) -> Callable[Parameters, Res
         for name in kwargs:
             if name not in known:
                 raise _unknown(function.__name__, name, known)
-        if unnamed and len(args) > len(unnamed) and not open_ended:
-            raise _surplus(function.__name__, args[len(unnamed)], unnamed, known[len(unnamed) :])
-        if (missing := [name for name in needed[len(args) :] if name not in kwargs]) and not open_ended:
-            raise _missing(function.__name__, missing, unnamed, args)
+        given = args[len(parameters) - len(known) :]
+        if unnamed and len(given) > len(unnamed) and not open_ended:
+            raise _surplus(function.__name__, given[len(unnamed)], unnamed, known[len(unnamed) :])
+        if (missing := [name for name in needed[len(given) :] if name not in kwargs]) and not open_ended:
+            raise _missing(function.__name__, missing, unnamed, given)
         return function(*args, **kwargs)
 
     return checked

@@ -226,7 +226,7 @@ def run(capsys, tmp_path, monkeypatch):
 def test_the_command_line_draws_frames_by_number_and_rate(clips, run):
     clip = clips["clip.mp4"]
     code, out, _ = run("show", "demo", clip, "--frames", "0,30,59", "--combine", "mean")
-    assert (code, out) == (0, [f"out/clip.mp4_{number}-_conv_stem-mean.png" for number in (0, 30, 59)])
+    assert (code, out) == (0, [f"out/clip.mp4_{number:06}-_conv_stem-mean.png" for number in (0, 30, 59)])
     code, out, _ = run("show", "demo", clip, ls.demo_photo(), "--fps", "1", "--combine", "mean", "--resume")
     assert code == 0
     assert len(out) == 1, "0 and 30 are there from the first run"

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from base64 import b64decode
 from dataclasses import replace
 from functools import cache
@@ -21,7 +22,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 import layerscope as ls
-from helpers.wording import raises, wording
+from helpers.wording import raises, warns, wording
 from layerscope.core.feature_map import as_map
 from layerscope.core.note import kind_of
 from layerscope.picture.codes import GAP
@@ -569,3 +570,31 @@ def test_the_ticks_of_a_low_bar_in_ones_own_axes_keep_apart():
     assert len(labels) >= 2
     for lower, upper in itertools.pairwise(sorted(labels, key=lambda box: box.y0)):
         assert lower.y1 <= upper.y0 + 1
+
+
+def test_letters_too_small_for_the_paper_are_warned_of(tmp_path):
+    picture = ls.sheet(np.random.default_rng(0).random((1, 28, 28, 40)), text=2)
+    with warns(ls.LayerscopeWarning, "60 mm", "columns=4"):
+        picture.save(tmp_path / "a.pdf", width_mm=60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture.save(tmp_path / "a.png", width_mm=170)
+        picture.tile(3).save(tmp_path / "b.png", width_mm=10)
+
+
+def test_unknown_options_of_a_picture_name_near_ones(tmp_path):
+    picture = ls.heatmap(np.eye(4))
+    with raises(ls.BadOption, "save()", "'width'", "'width_mm'"):
+        picture.save(tmp_path / "a.png", width=84)
+    with raises(ls.BadOption, "save()", "path", "dpi", "85"):
+        picture.save(tmp_path / "a.png", 300, 85)
+    with raises(ls.BadOption, "to_matplotlib()", "'figsize'"):
+        picture.to_matplotlib(figsize=(3, 2))
+
+
+def test_a_picture_is_an_array_of_its_colours_and_no_map():
+    picture = ls.heatmap(np.eye(4))
+    assert np.array_equal(np.asarray(picture), picture.rgb())
+    assert np.asarray(picture, dtype=float).dtype == float
+    with raises(ls.BadLayout):
+        ls.sheet(picture)

@@ -12,6 +12,7 @@ from helpers.arrays import noise
 from helpers.wording import raises
 from layerscope.picture.export.rasters import pixels_of
 from layerscope.picture.font import LARGE
+from layerscope.plots.animate import draw_frames
 from layerscope.plots.bars import BarOptions, draw_bars
 from layerscope.plots.heatmap import draw_heatmap
 from layerscope.plots.montage import MontageOptions, draw_montage
@@ -162,3 +163,20 @@ def test_a_heat_map_without_caption_and_bar_is_the_map_alone():
 def test_the_title_is_text():
     with raises(ls.BadOption, "title"):
         ls.heatmap(HEAT, title=3)
+
+
+def test_the_usual_title_stands_below_ones_own():
+    mine = ls.sheet(SHEET, title="In the eye")
+    assert mine.title == "In the eye"
+    assert mine.lines[0].startswith(ls.sheet(SHEET).title + " · ")
+    assert ls.sheet(SHEET, title=ls.sheet(SHEET).title).lines == ls.sheet(SHEET).lines
+    assert ls.sheet(SHEET, title="").lines == ls.sheet(SHEET).lines
+
+
+def test_a_combined_map_is_no_channel_of_the_layer():
+    mean = ls.mean(np.random.default_rng(0).random((1, 8, 8, 24)))
+    for picture in (ls.sheet(mean), ls.heatmap(mean), *draw_frames(mean, MontageOptions())):
+        assert "channel 0" not in picture.alt()
+        assert "1 of 24" not in picture.alt()
+    sequence = ls.mean(ls.FeatureMap.of_array(np.random.default_rng(0).random((1, 50, 24)), "bnc"))
+    assert ls.strip(sequence).title == f"Mean of 24 channels · {sequence.layer.path} · 50"

@@ -421,7 +421,11 @@ def load(path: str | Path) -> FeatureMap:
 
 def as_map(values: Any, layout: str | None = None, grid: Sequence[int] | None = None) -> FeatureMap:
     """A feature map as it is, also as the only one of a mapping; a bare array by its convention."""
-    return values if isinstance(values := only_map(values), FeatureMap) else FeatureMap.of_array(values, layout, grid)
+    if isinstance(values := only_map(values), FeatureMap):
+        return values
+    if hasattr(values, "to_matplotlib"):
+        raise BadLayout("this is a finished picture: give the feature map that it was drawn from")
+    return FeatureMap.of_array(values, layout, grid)
 
 
 def _composed(rule: str, over: str, inner: str) -> str:

@@ -50,10 +50,17 @@ def size_text(fm: FeatureMap) -> str:
     return " × ".join(map(str, fm.spatial[::-1]))
 
 
+def is_combined(fm: FeatureMap) -> bool:
+    """Whether a map was made of several channels, so that its only one isn't the layer's channel of that number."""
+    return bool(fm.rule) and len(fm.channels) == 1
+
+
 def channels_text(fm: FeatureMap, numbers: Sequence[int], condition: str = "") -> str:
     """Which channels a picture shows, and of which size: `64 channels of 8 × 8`, `channels 0 to 15 of 64, each 8 × 8`."""
-    count, every = len(numbers), counted(fm.of, channel_word(fm))
     size, positions = size_text(fm), len(fm.spatial) == 1
+    if is_combined(fm):
+        return (f"{size} positions" if size and positions else size) + condition
+    count, every = len(numbers), counted(fm.of, channel_word(fm))
     named = "" if count == fm.of or condition else _numbers_text(sorted(numbers))
     if named:
         text, between = f"{channel_word(fm)}{'s' * (count > 1)} {named} of {fm.of}", ", " if count == 1 else ", each "

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..checks import keywords
 from ..safe_text import counted, printable, writable
 from . import png
 from .export import files, tiles
@@ -114,6 +117,7 @@ class Picture(Pixels):
 
         return pdf(self, POINTS if dpi is None else check_dpi(dpi))
 
+    @keywords
     def save(self, path: str | Path, dpi: float | None = None, *, width_mm: float | None = None) -> Path:
         """Write the picture to a file and return its path.
 
@@ -151,6 +155,7 @@ class Picture(Pixels):
         """
         return tiles.tile(self, channel, image)
 
+    @keywords
     def save_tiles(
         self, folder: str | Path, suffix: str = ".png", dpi: float | None = None, *, width_mm: float | None = None
     ) -> list[Path]:
@@ -201,6 +206,7 @@ class Picture(Pixels):
             image.putpalette(self.palette().tobytes())
         return image
 
+    @keywords
     def to_matplotlib(self, dpi: float = 100, ax: Axes | None = None) -> Figure:
         """A `matplotlib.figure.Figure` with an axes for each tile and, where there is one range, a true colour bar.
 
@@ -226,6 +232,16 @@ class Picture(Pixels):
         from .export.figure import draw_into, figure_of
 
         return figure_of(self, check_dpi(dpi)) if ax is None else draw_into(self, ax)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The pixels as RGB, by which `np.asarray(picture)` and `plt.imshow(picture)` work.
+
+        >>> import layerscope as ls, numpy as np
+        >>> picture = ls.heatmap(np.eye(4))
+        >>> np.asarray(picture).shape == (picture.height, picture.width, 3)
+        True
+        """
+        return np.array(self.rgb(), dtype=dtype)
 
     def alt(self) -> str:
         """What the picture shows as one line of text: title and caption, for people who can't see it.

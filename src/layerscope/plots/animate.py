@@ -16,7 +16,7 @@ from ..core.note import Note
 from ..core.words import image_name
 from ..errors import BadLayout, BadOption, BadScale
 from ..picture.canvas import NARROWEST, Frame
-from ..picture.caption import about, caption, quantity, special, title_of
+from ..picture.caption import about, caption, is_combined, quantity, special, title_of
 from ..picture.codes import GAP
 from ..picture.font import SMALL, font
 from ..picture.numbers import number
@@ -152,7 +152,9 @@ def _slice_frames(whole: FeatureMap, options: MontageOptions) -> _Frames:
     rule = stack.scale(options)
     words = [f"{stack.word} {number} (0 to {stack.count - 1})" for number in range(stack.count)]
     tiles = [Tile("", stack.image, stack.channel, f"{stack.word} {number}") for number in range(stack.count)]
-    return _Frames(stack.one, stack.planes, tiles, words, rule, f"channel {stack.channel}")
+    return _Frames(
+        stack.one, stack.planes, tiles, words, rule, "" if is_combined(whole) else f"channel {stack.channel}"
+    )
 
 
 def _channel_frames(whole: FeatureMap, options: MontageOptions) -> _Frames:
@@ -177,7 +179,7 @@ def _image_frames(whole: FeatureMap, options: MontageOptions) -> _Frames:
         for image, name in enumerate(whole.ids)
     ]
     tiles = [Tile("", image, channel, name) for image, name in enumerate(whole.ids)]
-    return _Frames(only, only.values[..., 0], tiles, words, rule, f"channel {channel}")
+    return _Frames(only, only.values[..., 0], tiles, words, rule, "" if is_combined(whole) else f"channel {channel}")
 
 
 def _shared(options: MontageOptions, usual: str) -> MontageOptions:
@@ -223,7 +225,7 @@ def _check_pictures(pictures: Sequence[Any]) -> list[Picture]:
         if not _same(first.scale, picture.scale):
             raise BadScale(
                 f"frame {index} has another scale than frame 0 ({_limits(picture)}, {_limits(first)}), so the same colour"
-                " would mean two values: draw all with one scale=(low, high)"
+                " would mean two values: draw all with scale='images' or one scale=(low, high)"
             )
     return list(pictures)
 

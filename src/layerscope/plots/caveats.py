@@ -8,6 +8,7 @@ from ..channels.statistics import AXES, listed
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..core.words import channel_word
+from ..picture.caption import is_combined
 from ..picture.numbers import number
 from ..picture.scale import Scale
 from ..safe_text import counted
@@ -65,9 +66,10 @@ def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
         if np.isfinite(rest) and float(ends[channel]) - rest >= TAKEN * (float(high) - float(low)) > 0:
             position = ", ".join(map("{} {}".format, AXES[len(one.spatial)], np.unravel_index(unit, one.spatial)))
             share = (float(ends[channel]) - rest) / (float(high) - float(low))
+            where = position if is_combined(one) else f"channel {one.channels[channel]} at {position}"
             return Note(
                 "outlier",
-                f"One position (channel {one.channels[channel]} at {position}) takes {int(share * 100)}% of the range,"
+                f"One position ({where}) takes {int(share * 100)}% of the range,"
                 f" which {end} at {number(sign * rest)} without it.",
             )
     return ""

@@ -20,6 +20,7 @@ PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", "
 NUMBERS = (".npz", ".npy", ".csv")
 LONGEST = 255  # bytes of a name, on all common file systems
 ROW = re.compile(r"(.+)( row \d+)", re.DOTALL)  # of an image: the id of what is no image itself
+FRAME = re.compile(r"(.+#)(\d+)", re.DOTALL)  # of a video
 RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)  # by Windows, with any suffix
 
 
@@ -88,6 +89,8 @@ class Namer:
         """The part of a name that stands for an image."""
         row = ROW.fullmatch(id)
         name, rest = (row[1], row[2]) if row else (id, "")
+        if frame := FRAME.fullmatch(name):  # so that names are in the order of frames
+            name = f"{frame[1]}{frame[2]:0>6}"
         return _unused(self._images, (str(Path(name).with_suffix("")) if is_image(name) else name) + rest, id)
 
     def layer(self, path: str) -> str:

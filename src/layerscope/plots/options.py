@@ -16,6 +16,7 @@ from ..channels.sort import check_sort
 from ..checks import flag, one_of, optional_whole, real, whole
 from ..combinations.class_map import is_class_map
 from ..core.feature_map import FeatureMap
+from ..core.note import Note
 from ..core.words import image_index
 from ..errors import BadOption, BadScale, near
 from ..picture.canvas import Frame
@@ -124,7 +125,9 @@ class DrawOptions:
         return readable_text(width) if self.text is None else self.text
 
     def framed(self, frame: Frame) -> Frame:
-        """The frame with the title and those parts of it that are to be drawn."""
+        """The frame with the title and those parts of it that are to be drawn; the usual title stands below one's own."""
+        if self.title and self.title != frame.title:
+            frame = replace(frame, subject=Note("subject", " · ".join(filter(None, (frame.title, frame.subject)))))
         return replace(frame, heading=self.title, caption=self.caption, colorbar=self.bar)
 
     def pick(self, fm: FeatureMap) -> tuple[FeatureMap, int]:

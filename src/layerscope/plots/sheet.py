@@ -18,7 +18,7 @@ from ..core.note import Note, kind_of
 from ..core.words import channel_word
 from ..errors import BadOption
 from ..picture.canvas import Frame
-from ..picture.caption import caption, channels_text, not_finite, size_text, title_of
+from ..picture.caption import caption, channels_text, is_combined, not_finite, size_text, title_of
 from ..picture.colorbar import TileKey
 from ..picture.numbers import number
 from ..picture.picture import Picture
@@ -270,7 +270,7 @@ def _own_bar(rule: Scale, order: np.ndarray) -> Scale:
 
 def _shown(one: FeatureMap, order: np.ndarray, condition: str) -> str:
     """The channels of the sheet in its title; the only one of several by its number."""
-    if len(order) > 1 or condition or one.of == 1:
+    if len(order) > 1 or condition or one.of == 1 or is_combined(one):
         return channels_text(one, [one.channels[index] for index in order], condition)
     return f"{channel_word(one)} {one.channels[order[0]]} of {one.of} · {size_text(one)}"
 

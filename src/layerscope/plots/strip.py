@@ -115,15 +115,15 @@ def draw_strip(whole: FeatureMap, options: StripOptions) -> Picture:
     one, image = options.pick(whole)
     tokens = one.layer.prefix if len(whole.spatial) == 1 and len(whole.layer.prefix) == whole.spatial[0] else ()
     cells = bool(tokens) or max(whole.spatial, default=1) == 1
-    one_for_all: tuple[str, ...] = ()
-    if cells and options.scale == "channel":
-        options = replace(options, scale="layer")
-        one_for_all = (Note("order", "one cell per channel, left to right and top to bottom"),)
+    order: tuple[str, ...] = ()
+    if cells:
+        options = replace(options, scale="layer") if options.scale == "channel" else options
+        order = (Note("order", "one cell per channel, left to right and top to bottom"),)
     rule = options.fit_scale(whole, one, extent_of(one.values))
     indices = positions(one, options.channels).tolist()
     table = one.values[0].reshape(-1, len(one.channels))[:, indices].T
     title = title_of(one, channels_text(one, [one.channels[index] for index in indices], where_text(options.channels)))
-    lines = caption(one, rule) + one_for_all
+    lines = caption(one, rule) + order
     limits = rule.limits if rule.single else rule.limits[0, indices][:, None]
     lines += Beyond.of(table, limits).words(rule, options.clip)
     rows = Rows(one, image, indices, rule, title, lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from math import ceil, floor
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...checks import file_path, real
 from ...core.note import kind_of
-from ...errors import BadOption, first_line
+from ...errors import BadOption, LayerscopeWarning, caller_level, first_line
 from ...safe_text import json_text, printable
 from ...surface import by_surface
 from ...writing import write
@@ -18,7 +19,9 @@ from ...writing import write
 if TYPE_CHECKING:
     from ..picture import Picture
 
-MM_PER_INCH = 25.4
+MM_PER_INCH, POINTS = 25.4, 72
+# Points: what journals ask for at least, and what can hardly be read.
+READABLE, UNREADABLE = 5, 4
 FORMATS: Mapping[str, Callable[[Picture, float | None], bytes]] = {
     ".png": lambda picture, dpi: picture.png(dpi),
     ".svg": lambda picture, dpi: picture.svg(dpi).encode(),
@@ -30,6 +33,8 @@ def save(picture: Picture, path: str | Path, dpi: Any, width_mm: Any) -> Path:
     """Write a picture to a file; the rules stand at `Picture.save`."""
     path = file_path(path)
     dots = _dots(picture, dpi, width_mm)
+    if dots is not None:
+        _warn_of_small_letters(picture, dots)
     suffix = path.suffix.lower()
     return write(path, FORMATS[suffix](picture, dots) if suffix in FORMATS else _by_pillow(picture, path, dots))
 
@@ -73,14 +78,35 @@ def _dots(picture: Picture, dpi: Any, width_mm: Any) -> float | None:
     if width_mm is None:
         return None if dpi is None else check_dpi(dpi)
     if dpi is not None:
+        check_dpi(dpi)
+        width = real("width_mm", width_mm, *_widths(picture))
         raise BadOption(
             by_surface("dpi= and width_mm= both say", "--dpi and --width-mm both say")
-            + " how large the picture is on paper: give one of the two"
+            + f" how large the picture is on paper, and it has {picture.width:,} pixels: {dpi:g} dpi are"
+            f" {picture.width * MM_PER_INCH / dpi:.3g} mm, {width:g} mm are {picture.width * MM_PER_INCH / width:.3g} dpi."
+            " Give one of the two; a larger " + by_surface("text= makes", "--text makes") + " more pixels"
         )
-    # From 100,000 down to 1 pixel per inch, as `dpi`.
-    least, most = max(1, ceil(picture.width * MM_PER_INCH / 100_000)), floor(picture.width * MM_PER_INCH)
     unit = f" millimetres for a picture of {picture.width} pixels, such as 85 for a column or 180 for a page"
-    return picture.width * MM_PER_INCH / real("width_mm", width_mm, least, most, unit=unit)
+    return picture.width * MM_PER_INCH / real("width_mm", width_mm, *_widths(picture), unit=unit)
+
+
+def _widths(picture: Picture) -> tuple[int, int]:
+    """The least and the greatest width in millimetres: from 100,000 down to 1 pixel per inch, as `dpi`."""
+    return max(1, ceil(picture.width * MM_PER_INCH / 100_000)), floor(picture.width * MM_PER_INCH)
+
+
+def _warn_of_small_letters(picture: Picture, dots: float) -> None:
+    """Warns where the smallest letters are too small to be read on paper."""
+    smallest = min((text.size for text in picture.texts), default=0) * POINTS / dots
+    if 0 < smallest < UNREADABLE:
+        width = picture.width * MM_PER_INCH / dots
+        warnings.warn(
+            LayerscopeWarning(
+                f"the smallest letters are {smallest:.2g} pt at {width:.0f} mm: for {READABLE} pt draw fewer tiles per row"
+                f" ({by_surface('columns=4', '--columns 4')}) or make it {ceil(width * READABLE / smallest)} mm wide"
+            ),
+            stacklevel=caller_level(),
+        )
 
 
 def _by_pillow(picture: Picture, path: Path, dpi: float | None) -> bytes:

@@ -313,12 +313,37 @@ def test_a_tile_in_the_callers_axes():
     assert picture.to_matplotlib(ax=axes) is ours
     assert axes.get_title() == picture.title
     assert np.allclose(axes.images[0].get_array(), [[-1, 0], [2, 4]], atol=5 / 240)
-    assert ours.axes[-1].get_ylim() == pytest.approx((-1, 4))
+    assert axes.child_axes[0].get_ylim() == pytest.approx((-1, 4))
     with raises(ls.BadOption, "9", "ax="):
         ls.sheet(special()).to_matplotlib(ax=axes)
     overlay = on_a_photo()
-    overlay.to_matplotlib(ax=ours.add_subplot(1, 2, 2))
-    assert ours.axes[-1].get_ylim() == pytest.approx(overlay.scale.limits)
+    overlay.to_matplotlib(ax=(other := ours.add_subplot(1, 2, 2)))
+    assert other.child_axes[0].get_ylim() == pytest.approx(overlay.scale.limits)
+
+
+def test_a_tile_in_ones_own_axes_has_what_its_picture_has():
+    first, second = Figure().subplots(1, 2)
+    ls.heatmap(np.eye(4), title="", caption=False, bar=False).to_matplotlib(ax=first)
+    sheet = ls.sheet(special())
+    sheet.tile(5).to_matplotlib(ax=second)
+    assert not first.get_title()
+    assert not first.child_axes + second.child_axes
+    assert second.get_title() == sheet.tile(5).title == "array · channel 5"
+
+
+@pytest.mark.parametrize("layout", ["constrained", "tight", None])
+def test_bars_and_titles_in_ones_own_axes_keep_clear_of_the_others(layout):
+    figure = Figure(figsize=(7, 2.5), layout=layout)
+    axes = figure.subplots(1, 3)
+    for ax in axes:
+        ls.heatmap(np.random.default_rng(0).random((8, 8)), title="Mean of 40 channels · _blocks.4").to_matplotlib(
+            ax=ax
+        )
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    FigureCanvasAgg(figure).draw()
+    for ax, after in itertools.pairwise(axes):
+        assert ax.get_tightbbox(renderer).x1 <= after.get_window_extent().x0
+    assert all(ax.title.get_window_extent().y1 <= figure.bbox.height for ax in axes)
 
 
 def test_neither_pyplot_nor_the_backend_is_touched():
@@ -538,7 +563,7 @@ def test_a_map_in_ones_own_axes_keeps_its_proportions_and_its_bar_is_as_tall(sha
     ax = figure.add_subplot()
     ls.heatmap(np.random.default_rng(0).random(shape)).to_matplotlib(ax=ax)
     FigureCanvasAgg(figure).draw()
-    box, bar = ax.get_window_extent(), figure.axes[-1].get_window_extent()
+    box, bar = ax.get_window_extent(), ax.child_axes[0].get_window_extent()
     assert box.height / box.width == pytest.approx(shape[0] / shape[1])
     assert (bar.y0, bar.y1) == pytest.approx((box.y0, box.y1))
     assert box.x1 < bar.x0 < bar.x1 <= figure.bbox.width
@@ -566,7 +591,7 @@ def test_the_ticks_of_a_low_bar_in_ones_own_axes_keep_apart():
     ls.heatmap(np.random.default_rng(0).random((4, 16))).to_matplotlib(ax=axes[2])
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    labels = [label.get_window_extent() for label in figure.axes[-1].get_yticklabels() if label.get_text()]
+    labels = [label.get_window_extent() for label in axes[2].child_axes[0].get_yticklabels() if label.get_text()]
     assert len(labels) >= 2
     for lower, upper in itertools.pairwise(sorted(labels, key=lambda box: box.y0)):
         assert lower.y1 <= upper.y0 + 1

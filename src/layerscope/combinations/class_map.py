@@ -51,6 +51,8 @@ class Method:
             values = np.maximum(values, 0)
             linear = linear and linear.rectified()
             notes.append(Note("rectified", "values below 0 set to 0"))
+        elif (values < 0).any():
+            notes.append(Note("against", f"values below 0 speak against {target}"))
         return fm.combined(values, f"{self.name} for {target}", notes, linear=linear)
 
 

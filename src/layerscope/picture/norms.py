@@ -6,13 +6,14 @@ A scale takes equal steps along the curve. `symlog` is that of matplotlib's `Sym
 
 from __future__ import annotations
 
+import warnings
 from math import ceil, floor, log, log10
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arrays.ranges import down, extent_of
-from ..errors import BadScale, near
+from ..errors import BadScale, LayerscopeWarning, caller_level, near
 from ..surface import option
 
 NORMS = ("linear", "log", "symlog")
@@ -20,6 +21,9 @@ NORMS = ("linear", "log", "symlog")
 # Symlog shows the largest three decades of either sign as such: with the straight part that is 30 steps a decade.
 WITHIN = 1e-3
 SLOPE = log(10) / 0.9
+
+# The share of values below 0 from which `log` leaves out too much.
+MANY = 0.2
 
 # What float32 holds with all its digits, with room for a share of it.
 LEAST, MOST = 1e-30, 1e30
@@ -145,7 +149,7 @@ def _least_above_0(values: np.ndarray) -> np.ndarray:
 
 
 def require_positive(values: np.ndarray, limits: Any) -> None:
-    """Raises `BadScale` where nothing that a logarithmic scale of these limits is for has a logarithm."""
+    """Raises `BadScale` where nothing for a logarithmic scale of these limits has a logarithm; warns where much has none."""
     if not (np.asarray(limits)[..., 1] > 0).any():
         extent = extent_of(values)
         if (extent[..., 0] < 0).any():
@@ -153,6 +157,15 @@ def require_positive(values: np.ndarray, limits: Any) -> None:
                 f"no value is above 0 (the largest is {np.nanmax(extent):g}), so none has a logarithm: use "
                 f"{option('norm', 'symlog')}, which takes every number"
             )
+    below = np.count_nonzero(values < 0) / max(values.size, 1)
+    if below > MANY:
+        warnings.warn(
+            LayerscopeWarning(
+                f"{option('norm', 'log')} shows nothing of the {below:.0%} of values below 0: use"
+                f" {option('norm', 'symlog')}, which takes every number"
+            ),
+            stacklevel=caller_level(),
+        )
 
 
 def decades(low: float, high: float, most: int = 7) -> list[float]:

@@ -222,8 +222,8 @@ class Picture(Pixels):
 
         Args:
             dpi: Dots per inch of the figure, from 1 to 100,000; a dot is a pixel of the picture.
-            ax: Your own axes, for a picture of one tile, which keeps its proportions there; the figure is then the one
-                that they belong to.
+            ax: Your own axes, for a picture of one tile, which keeps its proportions there, with the title and the bar
+                that the picture has; paper and letters stay those of the figure, which is the one that they belong to.
 
         Raises:
             BackendMissing: Without matplotlib.

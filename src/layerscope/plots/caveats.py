@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from ..channels.statistics import AXES, listed
+from ..combinations.class_map import is_class_map
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..core.words import channel_word
+from ..errors import LayerscopeWarning, caller_level
 from ..picture.caption import is_combined
 from ..picture.numbers import number
 from ..picture.scale import Scale
 from ..safe_text import counted
+from ..surface import by_surface
 
 # A tile with less than this share of the layer's range is mostly its own noise, stretched.
 FAINT = 1e-3
@@ -21,6 +26,9 @@ TAKEN, FEWEST_UNITS = 0.9, 100
 
 # Enlarged at least so many times, a map of at most so many units looks as if it had detail.
 BLOCKS, COARSE = 4, 16
+
+# Where all but so many per cent of the positions have less than this share of the opacity, an overlay looks blank.
+STRONGEST, WEAK = 2, 0.4
 
 
 def cautions(one: FeatureMap, rule: Scale, extent: np.ndarray, shown: np.ndarray, *, zoom: int) -> tuple[str, ...]:
@@ -73,6 +81,27 @@ def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
                 f" which {end} at {number(sign * rest)} without it.",
             )
     return ""
+
+
+def faint_overlay(one: FeatureMap, rule: Scale, zero: float) -> tuple[str, ...]:
+    """Whether a few positions of a signed map take the opacity, so that the others hardly show; warns of it too.
+
+    A class activation map is to show where few positions are strong.
+    """
+    low, high = rule.limits
+    own = rule.per in ("layer", "images") and rule.norm == "linear" and rule.clip is None
+    if not own or not low < zero < high or is_class_map(one) or one.values.size < FEWEST_UNITS:
+        return ()
+    strength = np.abs(one.values[np.isfinite(one.values)] - zero)
+    usual = float(np.percentile(strength, 100 - STRONGEST)) / max(high - zero, zero - low)
+    if usual >= WEAK:
+        return ()
+    text = (
+        f"{STRONGEST}% of the positions take the strong colours; all others have less than {usual:.0%} of the opacity"
+    )
+    hint = by_surface("clip=(1, 99)", "--clip 1:99")
+    warnings.warn(LayerscopeWarning(f"{text}: {hint} lets them show"), stacklevel=caller_level())
+    return (Note("faint", text),)
 
 
 def blocks(spatial: tuple[int, ...], zoom: int) -> str:

@@ -23,6 +23,7 @@ from ..picture.picture import Picture
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
 from ..surface import by_surface, option
+from .caveats import faint_overlay
 from .contours import contour_levels, levels_text
 from .ground import GROUNDS, Ground
 from .groups import grouped_overlay, is_grouped
@@ -397,7 +398,8 @@ def _lines(one: FeatureMap, paint: Paint, options: OverlayOptions, photo: tuple[
     lines = (*caption(one, rule, ""), *photo)
     if rule is None:
         return (*lines, rgb_text(options.clip))
-    lines += special(one.values, "the map") + Beyond.of(one.values, rule.limits).words(rule, options.clip)
+    lines += special(one.values, "the map") + faint_overlay(one, rule, paint.zero)
+    lines += Beyond.of(one.values, rule.limits).words(rule, options.clip)
     lines += levels_text(paint.levels, one.values, rule)
     if paint.least is not None and options.top is not None:
         text = _top_text(options.top, paint.least, one.values)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..picture import Picture
 
 POINTS, SMALLEST_TITLE = 72, 6
+BESIDE_BAR = 0.78  # of the width, where no layout makes room for the bar
 
 
 def figure_of(picture: Picture, dpi: float = 100) -> Figure:
@@ -57,10 +58,8 @@ def figure_of(picture: Picture, dpi: float = 100) -> Figure:
 
 
 def draw_into(picture: Picture, ax: Axes) -> Figure:
-    """The picture's one tile in the caller's axes, with its title and colour bar."""
+    """The picture's one tile in the caller's axes, with the title and the colour bar that it has."""
     _require_matplotlib()
-    from mpl_toolkits.axes_grid1 import make_axes_locatable  # type: ignore[import-untyped] # has no types
-
     if len(picture.cells) != 1:
         raise BadOption(
             f"ax= takes a picture of one tile (a heat map, an overlay), this one has {len(picture.cells)}: leave ax= out"
@@ -70,12 +69,17 @@ def draw_into(picture: Picture, ax: Axes) -> Figure:
     rows, columns = image.get_size()
     ax.set_aspect(cell.height / rows * columns / cell.width)
     ax.set_axis_off()
-    scale = picture.scale
-    if scale is not None and scale.single:
+    if not picture.indexed:
+        image.set_interpolation("antialiased")  # lines on the photo go through where it is drawn smaller
+    scale, drawing = picture.scale, picture.drawing
+    if picture.bar is not None and scale is not None and scale.single:
         owner: Any = image if picture.indexed else _mappable(scale)
-        # Beside an axes that keeps its proportions, and as tall.
-        beside = make_axes_locatable(ax).append_axes("right", size="5%", pad=0.1)
-        bar = ax.figure.colorbar(owner, cax=beside)
+        if ax.figure.get_layout_engine() is None:
+            box = ax.get_position(original=True)
+            ax.set_position((box.x0, box.y0, box.width * BESIDE_BAR, box.height))
+            ax.set_in_layout(True)
+        # Inside of the axes' own box, so that it is as tall whatever proportions those keep, and layouts make room for it.
+        bar = ax.figure.colorbar(owner, cax=ax.inset_axes((1.04, 0, 0.05, 1)))
         size = float(bar.ax.yaxis.get_ticklabels()[0].get_fontsize())
         _settle(ax)
         lines = ax.get_window_extent().height / ax.figure.dpi * POINTS / size
@@ -83,7 +87,8 @@ def draw_into(picture: Picture, ax: Axes) -> Figure:
         kept = {label.text for _, label in placed_ticks(room, scale)}
         _set_ticks(bar, scale, [tick for tick in bar_ticks(scale) if tick[1] in kept])
     _settle(ax)
-    _set_title(ax, printable(picture.title))
+    if drawing is None or drawing.heading.title:
+        _set_title(ax, printable(picture.title))
     return ax.figure  # type: ignore[return-value] # a subfigure's axes give the subfigure, which draws alike
 
 
@@ -94,7 +99,7 @@ def _settle(ax: Axes) -> None:
 
 
 def _set_title(ax: Axes, title: str) -> None:
-    """The title in lines as wide as the axes, in smaller letters where a few lines or a word have no room."""
+    """The title in lines as wide as the axes, in smaller letters where it takes more than one."""
     from matplotlib.textpath import TextToPath
 
     room = ax.get_window_extent().width / ax.figure.dpi * POINTS
@@ -104,9 +109,15 @@ def _set_title(ax: Axes, title: str) -> None:
     def width(text: str) -> float:
         return TextToPath().get_text_width_height_descent(text, letters, False)[0]
 
-    while size > SMALLEST_TITLE and (max(map(width, title.split(" "))) > room or width(title) > 2 * room):
+    def wrapped() -> list[str]:
+        return wrap(title, int(room), lambda text: ceil(width(text)))
+
+    # Two lines of small letters have room between the rows of a figure without a layout.
+    while size > SMALLEST_TITLE and (
+        len(lines := wrapped()) > 2 or max(map(width, lines)) > room or size * len(lines) > 18
+    ):
         letters.set_size(size := max(SMALLEST_TITLE, size - 1))
-    lines = wrap(title, int(room), lambda text: ceil(width(text)))
+    lines = wrapped()
     ax.set_title("\n".join(lines), fontproperties=letters, parse_math=False)
 
 

@@ -13,7 +13,7 @@ from ...checks import file_path, real
 from ...core.note import kind_of
 from ...errors import BadOption, LayerscopeWarning, caller_level, first_line
 from ...safe_text import json_text, printable
-from ...surface import by_surface
+from ...surface import by_surface, option
 from ...writing import write
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def save(picture: Picture, path: str | Path, dpi: Any, width_mm: Any) -> Path:
     path = file_path(path)
     dots = _dots(picture, dpi, width_mm)
     if dots is not None:
-        _warn_of_small_letters(picture, dots)
+        _warn_of_small_letters(picture, dots, by_width=width_mm is not None)
     suffix = path.suffix.lower()
     return write(path, FORMATS[suffix](picture, dots) if suffix in FORMATS else _by_pillow(picture, path, dots))
 
@@ -95,18 +95,18 @@ def _widths(picture: Picture) -> tuple[int, int]:
     return max(1, ceil(picture.width * MM_PER_INCH / 100_000)), floor(picture.width * MM_PER_INCH)
 
 
-def _warn_of_small_letters(picture: Picture, dots: float) -> None:
-    """Warns where the smallest letters are too small to be read on paper."""
+def _warn_of_small_letters(picture: Picture, dots: float, *, by_width: bool) -> None:
+    """Warns where the smallest letters are too small to be read on paper, at a width or at dots per inch."""
     smallest = min((text.size for text in picture.texts), default=0) * POINTS / dots
     if 0 < smallest < UNREADABLE:
-        width = picture.width * MM_PER_INCH / dots
-        warnings.warn(
-            LayerscopeWarning(
-                f"the smallest letters are {smallest:.2g} pt at {width:.0f} mm: for {READABLE} pt draw fewer tiles per row"
-                f" ({by_surface('columns=4', '--columns 4')}) or make it {ceil(width * READABLE / smallest)} mm wide"
-            ),
-            stacklevel=caller_level(),
-        )
+        width, larger = picture.width * MM_PER_INCH / dots, READABLE / smallest
+        if by_width:
+            size, advice = f"{width:.0f} mm", f"draw fewer tiles per row ({by_surface('columns=4', '--columns 4')}) or"
+            advice += f" make it {ceil(width * larger)} mm wide"
+        else:
+            size, advice = f"{dots:g} dpi", f"draw with {option('text', ceil(10 * picture.text * larger) / 10)}"
+        text = f"the smallest letters are {smallest:.2g} pt at {size}: for {READABLE} pt {advice}"
+        warnings.warn(LayerscopeWarning(text), stacklevel=caller_level())
 
 
 def _by_pillow(picture: Picture, path: Path, dpi: float | None) -> bytes:

@@ -51,6 +51,7 @@ def alone(picture: Picture, cell: Cell) -> Picture:
     frame = picture.frame
     return replace(
         picture,
+        title=_title(picture, cell),
         pixels=pixels_of(picture, cell).copy(),
         cells=(cell._replace(x=0, y=0),),
         scale=own,
@@ -62,6 +63,15 @@ def alone(picture: Picture, cell: Cell) -> Picture:
         frame=None if frame is None else frame[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].copy(),
         drawing=None,
     )
+
+
+def _title(picture: Picture, cell: Cell) -> str:
+    """The title with what tells the tile from the others: its name, or its channel."""
+    if len(picture.cells) == 1:
+        return picture.title
+    named = cell.note or f"channel {cell.channel}"
+    path = str(picture.provenance.get("layer") or "")
+    return " · ".join((path if path and path in picture.title else picture.title, named))
 
 
 def _names(picture: Picture) -> list[str]:

@@ -510,6 +510,7 @@ def test_other_tiles_or_no_scale_leave_the_record_behind():
 # ---- the size on paper
 
 
+@pytest.mark.filterwarnings("ignore:the smallest letters")
 @pytest.mark.parametrize("size", [{"dpi": 300}, {"width_mm": 85}, {"width_mm": 180}])
 def test_every_format_has_the_size_on_paper_that_is_asked_for(tmp_path, size):
     picture = ls.sheet(special())
@@ -601,6 +602,8 @@ def test_letters_too_small_for_the_paper_are_warned_of(tmp_path):
     picture = ls.sheet(np.random.default_rng(0).random((1, 28, 28, 40)), text=2)
     with warns(ls.LayerscopeWarning, "60 mm", "columns=4"):
         picture.save(tmp_path / "a.pdf", width_mm=60)
+    with warns(ls.LayerscopeWarning, "600 dpi", "text=3.5"):
+        picture.save(tmp_path / "a.pdf", dpi=600)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         picture.save(tmp_path / "a.png", width_mm=170)

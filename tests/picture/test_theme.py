@@ -183,6 +183,7 @@ def test_unknown_themes_are_named():
         bare.dark()
 
 
+@pytest.mark.filterwarnings("ignore:the smallest letters")
 def test_the_file_states_how_large_it_prints(tmp_path):
     picture = ls.sheet(noise(1, 8, 8, 4))
     for suffix in ("png", "jpg", "tiff"):

@@ -181,4 +181,4 @@ def test_a_combined_map_is_no_channel_of_the_layer():
         assert "channel 0" not in picture.alt()
         assert "1 of 24" not in picture.alt()
     sequence = ls.mean(ls.FeatureMap.of_array(np.random.default_rng(0).random((1, 50, 24)), "bnc"))
-    assert ls.strip(sequence).title == f"Mean of 24 channels · {sequence.layer.path} · 50"
+    assert ls.strip(sequence).title == f"Mean of 24 channels · {sequence.layer.path} · 50 positions"

@@ -13,13 +13,15 @@ from hypothesis.extra import numpy as hnp
 
 import layerscope as ls
 from helpers.arrays import noise
-from helpers.wording import raises
+from helpers.wording import raises, warns
 from layerscope.arrays.ranges import raw_extent
 from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, TOP, encode
 from layerscope.picture.colorbar import bar_ticks
 from layerscope.picture.norms import NORMS, Curve, decades
 from layerscope.plots.overlay_paint import Paint
 from layerscope.testing import TinyBackend, tiny_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:norm='log' shows nothing:layerscope.LayerscopeWarning")
 
 
 def spread(norm, exponent, magnitudes, seed=0):
@@ -315,3 +317,11 @@ def test_the_legend_says_what_lies_below_the_limits(options, words):
     values = noise(8, 8).clip(0)
     picture = ls.heatmap(values, **options)
     assert words in [line.text for line in picture.drawing.texts(picture.cells)]
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_below_0_that_a_logarithm_leaves_out_are_warned_of():
+    with warns(ls.LayerscopeWarning, "norm='log'", "50%", "norm='symlog'"):
+        ls.heatmap(np.array([[-2.0, -1.0], [1.0, 2.0]]), norm="log")
+    ls.heatmap(np.array([[0.0, 0.0], [1.0, 2.0]]), norm="log")
+    ls.heatmap(np.array([[-2.0, -1.0], [1.0, 2.0]]), norm="symlog")

@@ -11,7 +11,7 @@ from skimage.measure import find_contours
 
 import layerscope as ls
 from helpers.arrays import noise
-from helpers.wording import raises, wording
+from helpers.wording import raises, warns, wording
 from layerscope.combinations.registry import RULES
 from layerscope.core.note import kind_of
 from layerscope.core.receptive_field import Line
@@ -489,3 +489,14 @@ def test_edges_on_which_no_unit_lies_are_said():
     assert (fm.unit_grid().rows < 0).sum() == 16 == (fm.unit_grid().columns < 0).sum()
     said = [line for line in overlay(fm).lines if kind_of(line) == "photo"]
     wording(said)
+
+
+def test_a_few_positions_that_take_the_opacity_are_said_and_warned_of():
+    values = np.random.default_rng(0).normal(size=(12, 12)).astype(np.float32)
+    assert "faint" not in map(kind_of, overlay(on_photo(values, grey_photo(48, 48))).lines)
+    values[3, 4] = 40
+    few = on_photo(values, grey_photo(48, 48))
+    with warns(ls.LayerscopeWarning, "2%", "clip=(1, 99)"):
+        assert "faint" in map(kind_of, overlay(few).lines)
+    for options in ({"clip": (1, 99)}, {"scale": (-40, 40)}):
+        assert "faint" not in map(kind_of, overlay(few, **options).lines)

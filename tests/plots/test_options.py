@@ -150,8 +150,7 @@ def test_title_caption_and_bar_leave_out_what_is_drawn_and_keep_what_the_file_sa
         assert np.array_equal(pixels_of(whole, old), pixels_of(bare, new))
     mine = draw(title="Mine", caption=False)
     assert mine.title == "Mine" and mine.about()["title"] == "Mine"
-    usual = " · ".join(filter(None, (whole.title, *whole.lines[:1])))
-    assert mine.lines[0] == usual and mine.lines[1:] == whole.lines[1:]
+    assert " · ".join(mine.lines) == " · ".join((whole.title, *whole.lines))
     assert [text.text for text in mine.texts if text.size >= LARGE] == ["Mine"]
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..picture import Picture
 
 POINTS, SMALLEST_TITLE = 72, 6
-BESIDE_BAR = 0.78  # of the width, where no layout makes room for the bar
+BESIDE_BAR = 0.7  # of the width, where no layout makes room for the bar
 
 
 def figure_of(picture: Picture, dpi: float = 100) -> Figure:
@@ -102,7 +102,7 @@ def _set_title(ax: Axes, title: str) -> None:
     """The title in lines as wide as the axes, in smaller letters where it takes more than one."""
     from matplotlib.textpath import TextToPath
 
-    room = ax.get_window_extent().width / ax.figure.dpi * POINTS
+    room = 0.98 * ax.get_window_extent().width / ax.figure.dpi * POINTS  # letters are drawn on whole pixels
     letters = ax.title.get_fontproperties().copy()
     size = letters.get_size_in_points()
 

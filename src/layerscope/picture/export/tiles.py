@@ -69,9 +69,13 @@ def _title(picture: Picture, cell: Cell) -> str:
     """The title with what tells the tile from the others: its name, or its channel."""
     if len(picture.cells) == 1:
         return picture.title
-    named = cell.note or f"channel {cell.channel}"
-    path = str(picture.provenance.get("layer") or "")
-    return " · ".join((path if path and path in picture.title else picture.title, named))
+    path, about = str(picture.provenance.get("layer") or ""), picture.provenance
+    names = [path if path and path in picture.title and not about.get("combination") else picture.title]
+    if cell.channel >= 0 and not about.get("combination"):
+        names.append(f"channel {cell.channel}")
+    if sum(other.channel == cell.channel for other in picture.cells) > 1 or cell.channel < 0:
+        names.append(cell.note)
+    return " · ".join(filter(None, names))
 
 
 def _names(picture: Picture) -> list[str]:

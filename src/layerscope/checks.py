@@ -38,6 +38,7 @@ SYNONYMS = {
 ON_PAPER = "picture.save('x.pdf', width_mm=85) or save('x.png', dpi=300) chooses the size on paper"
 ELSEWHERE = {
     **dict.fromkeys(("dpi", "width_mm"), f": {ON_PAPER}"),
+    "transparent": ": theme='transparent' or picture.themed('transparent') leaves the paper out",
     **dict.fromkeys(
         ("figsize", "width", "height"), f": zoom= chooses the size in pixels where there is one, and {ON_PAPER}"
     ),

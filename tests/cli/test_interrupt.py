@@ -41,7 +41,7 @@ def test_a_folder_that_is_interrupted_keeps_whole_pictures_only(tmp_path):
         [tmp_path / "*.png", "-l", "_conv_stem", "-o", out], lambda: len([*out.glob("*.png")]) > 2, tmp_path
     )
     assert code == 130, error
-    assert error.splitlines()[-1] == "layerscope: interrupted"
+    assert error.splitlines()[-1] == "layerscope: interrupted; the same command with --resume goes on from here"
     assert "Traceback" not in error
     pictures = list(out.iterdir())
     assert 2 < len(pictures) < 400

@@ -19,7 +19,7 @@ from layerscope.testing import TinyBackend, tiny_model
 
 DRAWN = ("sheet", "pages", "heatmap", "overlay", "beside")
 # What these choose `show` takes from its image and its layer; an array has a layout.
-OWN = {"fm", "image", "layout", "grid"}
+OWN = {"fm", "image", "photo", "layout", "grid"}
 PHOTO = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
 
 

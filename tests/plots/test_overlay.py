@@ -500,3 +500,39 @@ def test_a_few_positions_that_take_the_opacity_are_said_and_warned_of():
         assert "faint" in map(kind_of, overlay(few).lines)
     for options in ({"clip": (1, 99)}, {"scale": (-40, 40)}):
         assert "faint" not in map(kind_of, overlay(few, **options).lines)
+
+
+def test_a_map_of_ones_own_lies_over_the_whole_of_a_photo_that_is_given():
+    photo = np.full((40, 60, 3), 128, np.uint8)
+    picture = ls.overlay(np.arange(6.0).reshape(2, 3), photo=photo, zoom=1, on="photo")
+    assert (picture.cells[0].width, picture.cells[0].height) == (60, 40)
+    assert "over the whole photo" in " ".join(picture.lines)
+    assert len(ls.beside(np.eye(4), photo=photo).cells) == 3
+    captured = ls.mean(ls.open("demo").capture(ls.demo_photo(), "_blocks.4")["_blocks.4"])
+    with pytest.raises(ls.BadOption, match="map of your own"):
+        ls.overlay(captured, photo=photo)
+    with pytest.raises(ls.ImageNotReadable):
+        ls.overlay(np.eye(4), photo="nowhere.png")
+
+
+def test_every_picture_has_a_theme():
+    photo, eye = np.full((40, 60, 3), 128, np.uint8), np.eye(4, dtype=np.float32)
+    drawn = [
+        ls.heatmap(eye, theme="dark"),
+        ls.overlay(eye, photo=photo, theme="dark"),
+        ls.beside(eye, photo=photo, theme="dark"),
+        ls.bars(eye[0], theme="dark"),
+        ls.strip(eye[0], theme="dark"),
+        ls.montage(np.zeros((2, 4, 4, 1), np.float32), layout="dhwc", theme="dark"),
+        ls.kernels(ls.open("demo"), "_conv_stem", theme="dark"),
+    ]
+    assert {picture.theme for picture in drawn} == {"dark"}
+    with pytest.raises(ls.BadOption):
+        ls.heatmap(eye, theme="drak")
+
+
+def test_one_of_several_arrays_says_which():
+    maps = np.zeros((4, 7, 7, 8), np.float32)
+    assert "image 0 of 4" in ls.sheet(maps).lines[0]
+    assert "image 2 of 4" in ls.sheet(maps, image=2).lines[0]
+    assert "image 0" not in ls.sheet(maps[:1]).lines[0]

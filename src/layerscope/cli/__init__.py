@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 code: int = options.run(options)
         return code
     except KeyboardInterrupt:
-        say("interrupted")
+        folder = os.path.isdir(getattr(options, "output", None) or "") and hasattr(options, "resume")
+        say("interrupted" + ("; the same command with --resume goes on from here" if folder else ""))
         return INTERRUPTED
     except BrokenPipeError:
         # `layerscope layers … | head` closes the pipe.

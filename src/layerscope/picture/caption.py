@@ -120,6 +120,8 @@ def _image(fm: FeatureMap) -> str:
     """The image by its name; nothing where an array is all there is."""
     if len(fm.ids) != 1:
         return f"{len(fm.ids)} images"
+    if (of_several := next((note for note in fm.notes if kind_of(note) == "image"), "")) != "":
+        return of_several
     return "" if fm.photos is None and fm.ids[0] == "image 0" else image_name(fm.ids[0])
 
 
@@ -139,7 +141,7 @@ def _fed(fm: FeatureMap) -> str:
 def _remarks(fm: FeatureMap) -> list[str]:
     """Notes on the map and its layer."""
     # Gradients are in the picture only where its title names their rule and the class.
-    notes = [note for note in fm.notes if kind_of(note) != "target"]
+    notes = [note for note in fm.notes if kind_of(note) not in ("target", "image")]
     if fm.layer.part and fm.layer.note.startswith(fm.layer.part):
         notes = [note for note in notes if kind_of(note) != "main-output"]
     if fm.layer.note:

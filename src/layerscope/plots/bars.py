@@ -49,6 +49,7 @@ def bars(
     text: float | None = None,
     title: str | None = None,
     caption: bool = True,
+    theme: str = "light",
     layout: str | None = None,
 ) -> Picture:
     """The `top` channels of a dense layer as labelled bars from 0, the largest first.
@@ -77,6 +78,7 @@ def bars(
         text: Size of letters and bars, 1 (screen) to 4; 3 is for print at 300 dpi.
         title: The title in place of the usual one; `""` for none.
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
+        theme: `"light"`, `"dark"` or `"transparent"` paper.
         layout: The axes of an array, such as `"bc"`, where it isn't its library's convention.
 
     Raises:
@@ -97,8 +99,9 @@ def bars(
         text=text,
         title=title,
         caption=caption,
+        theme=theme,
     )
-    return draw_bars(as_map(fm, layout), options)
+    return draw_bars(as_map(fm, layout), options).themed(theme)
 
 
 @dataclass(frozen=True, kw_only=True)

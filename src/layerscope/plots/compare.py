@@ -41,6 +41,7 @@ def compare(
     title: str | None = None,
     caption: bool = True,
     bar: bool = True,
+    theme: str = "light",
     columns: int | None = None,
     text: float | None = None,
 ) -> Picture:
@@ -81,6 +82,7 @@ def compare(
         title: The title in place of the usual one; `""` for none.
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         bar: Whether the colour bars are drawn.
+        theme: `"light"`, `"dark"` or `"transparent"` paper.
         columns: Maps per row; the others stand below, with the names of rows and columns again. By default as many as
             stay large enough to see.
         text: Size of letters and cells, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
@@ -103,6 +105,7 @@ def compare(
         title=title,
         caption=caption,
         bar=bar,
+        theme=theme,
     )
     selection = Selection(images, _with_target(combine, target), photos, same_size)
     comparison = comparison_of(maps, channels, selection)
@@ -128,7 +131,7 @@ def compare(
     )
     measured = {quantity(fm) for fm in comparison.shown}
     frame = Frame(comparison.title, lines[0], lines[1:], quantity=measured.pop() if len(measured) == 1 else "")
-    return draw_table(table, rule, frame, provenance=facts, options=options)
+    return draw_table(table, rule, frame, provenance=facts, options=options).themed(theme)
 
 
 def _lines(comparison: Comparison, rule: Scale | None, options: DrawOptions) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ def heatmap(
     title: str | None = None,
     caption: bool = True,
     bar: bool = True,
+    theme: str = "light",
     layout: str | None = None,
     grid: Sequence[int] | None = None,
 ) -> Picture:
@@ -69,6 +70,7 @@ def heatmap(
         title: The title in place of the usual one; `""` for none.
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
+        theme: `"light"`, `"dark"` or `"transparent"` paper.
         layout: The axes of an array, such as `"bchw"`; by default its library's convention.
         grid: (rows, columns) of the tokens of a layout such as `"bnc"`.
 
@@ -88,8 +90,9 @@ def heatmap(
         title=title,
         caption=caption,
         bar=bar,
+        theme=theme,
     )
-    return draw_heatmap(as_map(fm, layout, grid), options)
+    return draw_heatmap(as_map(fm, layout, grid), options).themed(theme)
 
 
 def draw_heatmap(whole: FeatureMap, options: DrawOptions) -> Picture:

@@ -48,6 +48,7 @@ def kernels(
     title: str | None = None,
     caption: bool = True,
     bar: bool = True,
+    theme: str = "light",
     images: Any = None,
 ) -> Picture:
     """The filters of a convolution as numbered tiles: its weights, not what it gives for an image.
@@ -82,6 +83,7 @@ def kernels(
         title: The title in place of the usual one; `""` for none.
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
+        theme: `"light"`, `"dark"` or `"transparent"` paper.
         images: An image for the dry run, for models whose input isn't known.
 
     Raises:
@@ -100,7 +102,13 @@ def kernels(
         title=title,
         caption=caption,
         bar=bar,
+        theme=theme,
     )
+    return _draw(scope, layer, filters, inputs, images, options).themed(theme)
+
+
+def _draw(scope: Scope, layer: Any, filters: Any, inputs: Any, images: Any, options: DrawOptions) -> Picture:
+    """The weights of a layer, drawn by what they are."""
     kernel = scope.kernel(layer, images)
     table = scope.layers(images)
     (row,) = table.choose(layer)

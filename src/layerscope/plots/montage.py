@@ -47,6 +47,7 @@ def montage(
     title: str | None = None,
     caption: bool = True,
     bar: bool = True,
+    theme: str = "light",
     layout: str | None = None,
 ) -> Picture:
     """The slices of one channel of a volume as numbered tiles, with one range and one colour bar for all.
@@ -78,6 +79,7 @@ def montage(
         title: The title in place of the usual one; `""` for none.
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
+        theme: `"light"`, `"dark"` or `"transparent"` paper.
         layout: The axes of an array, such as `"bcdhw"`, where it isn't its library's convention.
 
     Raises:
@@ -102,8 +104,9 @@ def montage(
         title=title,
         caption=caption,
         bar=bar,
+        theme=theme,
     )
-    return draw_montage(as_map(fm, layout), options)
+    return draw_montage(as_map(fm, layout), options).themed(theme)
 
 
 def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:

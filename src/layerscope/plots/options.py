@@ -133,7 +133,10 @@ class DrawOptions:
     def pick(self, fm: FeatureMap) -> tuple[FeatureMap, int]:
         """The map of the one image to draw, and the number of that image, counted from the first."""
         number = image_index(fm.ids, self.image)
-        return fm.image(number), number
+        one = fm.image(number)
+        if len(fm.ids) > 1 and fm.photos is None and not fm.provenance.get("model"):
+            one = replace(one, notes=(*one.notes, Note("image", f"image {number} of {len(fm.ids)}, counted from 0")))
+        return one, number
 
     def pick_page(self, count: int, most: int) -> Page:
         """The page to draw of `count` things, at most `most` on each. Raises `BadOption` where there is no such page."""

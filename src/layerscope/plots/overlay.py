@@ -12,7 +12,7 @@ from ..arrays.ranges import extent_of
 from ..checks import flag, keywords, one_of, real
 from ..combinations.class_map import is_class_map
 from ..core.feature_map import FeatureMap, as_map
-from ..core.note import Note
+from ..core.note import Note, kind_of
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, caption, quantity, special, title_of
@@ -22,12 +22,14 @@ from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
+from ..safe_text import counted
 from ..surface import by_surface, option
 from .caveats import faint_overlay
 from .contours import contour_levels, levels_text
 from .ground import GROUNDS, Ground
 from .groups import grouped_overlay, is_grouped
 from .heatmap import one_range
+from .on_photo import on_photo
 from .options import DrawOptions, frozen
 from .overlay_paint import Paint, PhotoGrid, lay, opacity_text, place_text
 from .rgb import is_rgb, paper, rgb_key, rgb_limits, rgb_text
@@ -80,6 +82,7 @@ def overlay(
     fm: Any,
     *,
     image: int | str = 0,
+    photo: Any = None,
     on: str = "grey",
     alpha: float | None = None,
     scale: Any = "layer",
@@ -95,6 +98,7 @@ def overlay(
     title: str | None = None,
     caption: bool = True,
     bar: bool = True,
+    theme: str = "light",
 ) -> Picture:
     """The map laid on the original photo, at the photo's own size, with its colour bar.
 
@@ -112,8 +116,11 @@ def overlay(
     (448, 448)
 
     Args:
-        fm: A `FeatureMap` of one channel, or of `pca`, `nmf` or `clusters`, that comes from `Scope.capture` of an image.
+        fm: A `FeatureMap` of one channel, or of `pca`, `nmf` or `clusters`, that comes from `Scope.capture` of an image; or an
+            array of your own with its `photo`.
         image: Which image of `fm`: its number, counted from 0, or its id.
+        photo: Where `fm` is an array of your own, the photo that it lies on, the whole of it: what `Scope.capture` takes as one
+            image.
         on: What the map lies on: `"grey"`, the photo without its colours, or `"photo"`, with them.
         alpha: The greatest opacity, that of the strongest values, from 0 (the photo alone) to 1 (they hide it). By default
             0.85, and 0.6 for the even colours of `pca` and `clusters`.
@@ -133,31 +140,16 @@ def overlay(
         title: The title in place of the usual one; `""` for none.
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
+        theme: `"light"`, `"dark"` or `"transparent"` paper.
 
     Raises:
         BadLayout: Several channels that haven't been combined, or attention weights, which can't be laid on it.
         BadScale: A scale, percentiles or colours that don't exist.
-        BadOption: The map has no photo, or another option is invalid.
+        BadOption: The map has no photo, or has one already where `photo` is given, or another option is invalid.
+        ImageNotReadable: A `photo` that can't be read.
     """
-    options = OverlayOptions(
-        image=image,
-        on=on,
-        alpha=alpha,
-        scale=scale,
-        colors=colors,
-        clip=clip,
-        norm=norm,
-        interpolation=interpolation,
-        smooth=smooth,
-        contours=contours,
-        top=top,
-        zoom=zoom,
-        text=text,
-        title=title,
-        caption=caption,
-        bar=bar,
-    )
-    return draw_overlay(as_map(fm), options)
+    options = OverlayOptions.among(locals())
+    return draw_overlay(on_photo(as_map(fm), photo), options).themed(theme)
 
 
 def draw_overlay(whole: FeatureMap, options: OverlayOptions) -> Picture:
@@ -190,6 +182,7 @@ def beside(
     fm: Any,
     *,
     image: int | str = 0,
+    photo: Any = None,
     on: str = "grey",
     alpha: float | None = None,
     scale: Any = "layer",
@@ -205,6 +198,7 @@ def beside(
     title: str | None = None,
     caption: bool = True,
     bar: bool = True,
+    theme: str = "light",
 ) -> Picture:
     """The photo, the map alone and the overlay in one picture, each at the photo's own size and in its geometry.
 
@@ -220,8 +214,10 @@ def beside(
     ['photo', 'map', 'overlay']
 
     Args:
-        fm: A `FeatureMap` of one channel, or of `pca`, from `Scope.capture`.
+        fm: A `FeatureMap` of one channel, or of `pca`, from `Scope.capture`; or an array of your own with its `photo`.
         image: Which image of `fm`: its number, counted from 0, or its id.
+        photo: Where `fm` is an array of your own, the photo that it lies on, the whole of it: what `Scope.capture` takes as one
+            image.
         on: What the map lies on in the overlay: `"grey"` or `"photo"`.
         alpha: The greatest opacity in the overlay, from 0 to 1.
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`.
@@ -237,31 +233,16 @@ def beside(
         title: The title in place of the usual one; `""` for none.
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
+        theme: `"light"`, `"dark"` or `"transparent"` paper.
 
     Raises:
         BadLayout: Several channels that haven't been combined, or groups, which `overlay` draws.
         BadScale: A scale, percentiles or colours that don't exist.
-        BadOption: The map has no photo, or another option is invalid.
+        BadOption: The map has no photo, or has one already where `photo` is given, or another option is invalid.
+        ImageNotReadable: A `photo` that can't be read.
     """
-    options = OverlayOptions(
-        image=image,
-        on=on,
-        alpha=alpha,
-        scale=scale,
-        colors=colors,
-        clip=clip,
-        norm=norm,
-        interpolation=interpolation,
-        smooth=smooth,
-        contours=contours,
-        top=top,
-        zoom=zoom,
-        text=text,
-        title=title,
-        caption=caption,
-        bar=bar,
-    )
-    return draw_beside(as_map(fm), options)
+    options = OverlayOptions.among(locals())
+    return draw_beside(on_photo(as_map(fm), photo), options).themed(theme)
 
 
 def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
@@ -389,7 +370,8 @@ def _photo_lines(ground: Ground, grid: PhotoGrid, paint: Paint) -> tuple[str, ..
     if paint.smooth:
         rows, columns = paint.one.spatial
         parts.append(f"Interpolated between the {columns} × {rows} positions of the map")
-    return (Note("photo", ". ".join(parts) + "."), *place_text(grid.place))
+    stated = any(kind_of(note) == "placement" for note in paint.one.notes)
+    return (Note("photo", ". ".join(parts) + "."), *(() if stated else place_text(grid.place)))
 
 
 def _lines(one: FeatureMap, paint: Paint, options: OverlayOptions, photo: tuple[str, ...]) -> tuple[str, ...]:
@@ -412,12 +394,18 @@ def _check_map(one: FeatureMap) -> None:
     if one.photos is None or one.placement is None:
         raise BadOption(
             f"this map has no photo: {by_surface('overlay()', '--overlay')} needs a map captured from an image"
+            + by_surface(", or photo=", "")
         )
     if one.layer.attention:
         raise BadLayout(
             f"{one.layer.path!r} holds attention weights, whose rows are query tokens and whose columns are key "
             "tokens, so it can't be laid on the photo: "
             + by_surface("ls.attention(fm) gives the map of one query token", "leave --overlay out")
+        )
+    if len(one.spatial) < 2:
+        raise BadLayout(
+            f"an overlay needs a map with positions on the photo, and {one.layer.path!r} has {counted(one.of, 'number')}"
+            f" without any: {by_surface('bars() and strip() draw them', 'leave --overlay out')}"
         )
     if len(one.spatial) != 2 or (one.shape[-1] != 1 and not is_rgb(one) and not is_grouped(one)):
         raise BadLayout(

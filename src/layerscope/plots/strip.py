@@ -47,6 +47,7 @@ def strip(
     title: str | None = None,
     caption: bool = True,
     bar: bool = True,
+    theme: str = "light",
     layout: str | None = None,
 ) -> Picture:
     """A dense layer or a sequence of one image as a strip.
@@ -80,6 +81,7 @@ def strip(
         title: The title in place of the usual one; `""` for none.
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
+        theme: `"light"`, `"dark"` or `"transparent"` paper.
         layout: The axes of an array, such as `"bnc"`, where it isn't its library's convention.
 
     Raises:
@@ -104,8 +106,9 @@ def strip(
         title=title,
         caption=caption,
         bar=bar,
+        theme=theme,
     )
-    return draw_strip(as_map(fm, layout), options)
+    return draw_strip(as_map(fm, layout), options).themed(theme)
 
 
 def draw_strip(whole: FeatureMap, options: StripOptions) -> Picture:

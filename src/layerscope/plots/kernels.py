@@ -104,10 +104,10 @@ def kernels(
         bar=bar,
         theme=theme,
     )
-    return _draw(scope, layer, filters, inputs, images, options).themed(theme)
+    return _draw(scope, layer, options, filters=filters, inputs=inputs, images=images).themed(theme)
 
 
-def _draw(scope: Scope, layer: Any, filters: Any, inputs: Any, images: Any, options: DrawOptions) -> Picture:
+def _draw(scope: Scope, layer: Any, options: DrawOptions, *, filters: Any, inputs: Any, images: Any) -> Picture:
     """The weights of a layer, drawn by what they are."""
     kernel = scope.kernel(layer, images)
     table = scope.layers(images)

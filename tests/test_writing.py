@@ -41,7 +41,7 @@ ELSEWHERE = {
     "picture/export/tiles.py": {"save": 1},  # Picture.save
     "picture/picture.py": {"save": 1},  # of export/files.py
     "plots/animate.py": {"save": 1},  # into memory
-    "plots/batch_job.py": {"save": 3},  # Picture.save, FeatureMap.save
+    "plots/batch_writer.py": {"save": 3},  # Picture.save, FeatureMap.save
 }
 
 

@@ -198,7 +198,7 @@ def _label_fits(strongest: Strongest, letters: Font, room: int) -> list[bool]:
 
 
 def _ranges(strongest: Strongest) -> tuple[str, ...]:
-    return strongest.tiles.texts(True, 3, ("",) * strongest.count)
+    return strongest.tiles.texts(True, 3)
 
 
 def draw_panels(

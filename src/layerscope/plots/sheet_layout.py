@@ -91,15 +91,14 @@ def _write_inside(canvas: Canvas, cells: tuple[Cell, ...], layout: SheetLayout) 
     """A word in the middle of each tile that has one, or of its first slice."""
     letters = layout.grid.letters
     across = layout.tiles.values.shape[2] * layout.grid.zoom
-    words = {word: letters.line(word) for word in set(layout.labels.inside)}
-    for tile, (cell, word) in enumerate(zip(cells, layout.labels.inside, strict=True)):
-        if word:
-            drawn = words[word]
-            high, wide = drawn.shape
-            x, y = cell.x + (across - wide) // 2, cell.y + (cell.height - high) // 2
-            line = Text(x, y, word, letters.size, INK, tile)
-            canvas.codes[line.y : line.y + high, line.x : line.x + wide] = np.where(drawn == GAP, CONSTANT, drawn)
-            canvas.lines.append(line)
+    words = {word: letters.line(word) for word in set(layout.labels.inside.values())}
+    for tile, word in layout.labels.inside.items():
+        cell, drawn = cells[tile], words[word]
+        high, wide = drawn.shape
+        x, y = cell.x + (across - wide) // 2, cell.y + (cell.height - high) // 2
+        line = Text(x, y, word, letters.size, INK, tile)
+        canvas.codes[line.y : line.y + high, line.x : line.x + wide] = np.where(drawn == GAP, CONSTANT, drawn)
+        canvas.lines.append(line)
 
 
 def _write_margins(canvas: Canvas, layout: SheetLayout, rows: int) -> None:

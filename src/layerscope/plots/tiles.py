@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import ceil, sqrt
 
@@ -232,13 +232,10 @@ class Tiles:
         return bool((self.limits[:, 0] < self.limits[:, 1]).any())
 
     @property
-    def blank(self) -> tuple[str, ...]:
-        """The word on each tile that has no range, so that it is all one mark."""
+    def blank(self) -> dict[int, str]:
+        """The word on each tile that has no range, so that it is all one mark, by the tile's index."""
         flat = (self.limits[:, 0] == self.limits[:, 1]) & (self.raw == self.limits).all(1)
-        return tuple(
-            (DEAD if word == DEAD else "constant") if bare else ""
-            for word, bare in zip(self.words, flat.tolist(), strict=True)
-        )
+        return {tile: DEAD if self.words[tile] == DEAD else "constant" for tile in np.flatnonzero(flat).tolist()}
 
     def with_ranges(self, words: tuple[str, ...], fits: Callable[[str], bool]) -> tuple[str, ...]:
         """The range besides what is NaN or infinite, where both fit; of a range that doesn't fit, about where it lies."""
@@ -253,11 +250,11 @@ class Tiles:
                 every[tile] = about if fits(about) else ""
         return tuple(every)
 
-    def texts(self, own_range: bool, digits: int, without: Sequence[str]) -> tuple[str, ...]:
+    def texts(self, own_range: bool, digits: int, without: Collection[int] = ()) -> tuple[str, ...]:
         """What is special about each tile, else its range; nothing for tiles that have a word on them (`without`)."""
         return tuple(
-            "" if on else word or ("…".join(short_span(low, high, digits)) if own_range else "")
-            for on, word, (low, high) in zip(without, self.words, self.limits.tolist(), strict=True)
+            "" if tile in without else word or ("…".join(short_span(low, high, digits)) if own_range else "")
+            for tile, (word, (low, high)) in enumerate(zip(self.words, self.limits.tolist(), strict=True))
         )
 
 
@@ -265,13 +262,13 @@ class Tiles:
 class Labels:
     """What stands above each tile: its number, and its range on the same line or on a second one where there is room.
 
-    `inside` are the words on tiles without a range.
+    `inside` are the words on tiles without a range, by their index.
     """
 
     numbers: tuple[str, ...]
     words: tuple[str, ...] | None
     lines: int
-    inside: tuple[str, ...] = ()
+    inside: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def fitting(cls, tiles: Tiles, grid: Grid, own_range: bool) -> Labels:
@@ -279,7 +276,7 @@ class Labels:
         room, letters = grid.tile_width, grid.letters
         high = letters.height <= grid.tile_height
         slice_width = tiles.values.shape[2] * grid.zoom
-        inside = tuple(word if high and letters.width(word) < slice_width else "" for word in tiles.blank)
+        inside = {tile: word for tile, word in tiles.blank.items() if high and letters.width(word) < slice_width}
         if grid.margins:
             return cls((), None, 0, inside)
         # Among hundreds of small tiles a second line of numbers is more noise than help.

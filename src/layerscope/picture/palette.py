@@ -11,6 +11,9 @@ import numpy as np
 from ..errors import BadScale, first_line, near
 from .codes import ABOVE, BELOW, CONSTANT, GAP, INKS, NAN, NEG_INF, OWN, POS_INF, STRENGTHS, TOP
 
+# The usual colour maps: from one end to the other, and to both sides of a centre.
+SEQUENTIAL, DIVERGING = "viridis", "vik"
+
 MARKS = {
     NAN: ("NaN", (255, 0, 255)),
     POS_INF: ("+inf", (255, 140, 0)),
@@ -29,7 +32,6 @@ THEMES = {
     "dark": ((22, 24, 28), (232, 234, 237)),
     "transparent": ((255, 255, 255), (24, 27, 33)),  # where paper has to have a colour
 }
-
 
 NEAR = 6  # levels of 255: matplotlib samples its maps at 256 steps, between which the catalogue blends
 # A colour map as scales keep it: a name of the cmap catalogue, or colours at equal steps (`#rrggbb`) with blends between.

@@ -3,7 +3,7 @@
 A picture with one scale holds codes (palette indices), not colours:
 
     0 … 240   the values from the lower end of the scale to the upper end, in equal steps
-    241 … 250 GAP, NAN, POS_INF, NEG_INF, CONSTANT, BELOW, ABOVE, and three strengths of INK for text
+    241 … 255 GAP, NAN, POS_INF, NEG_INF, CONSTANT, BELOW, ABOVE, what has colours of its own, and seven strengths of INK
 
 A palette of 256 colours turns codes into what is seen. The same `Scale` writes the codes of the map and of the colour
 bar beside it, so the two can't disagree.
@@ -23,34 +23,10 @@ from ..errors import BadScale, near
 from .codes import ABOVE, BELOW, CONSTANT, NEG_INF, POS_INF, TOP, ends, marked
 from .norms import Curve, check_limits, check_norm, positive
 from .numbers import number, reading
-from .palette import as_colors, colors_text, lut, palette
+from .palette import DIVERGING, SEQUENTIAL, as_colors, lut, palette
+from .scale_text import WORDS, scale_notes, scale_text
 
-SEQUENTIAL, DIVERGING = "viridis", "vik"
 RULES = ("channel", "layer", "images")
-
-# What `describe` says of where the limits came from.
-WORDS = {
-    "channel": "each channel has its own range",
-    "layer": "one range for the layer in this image",
-    "images": "one range for all images",
-    "fixed": "fixed range",
-    "shared": "one range shared by several maps",
-    "all": "one range for all cells",
-    "row": "one range for each row",
-    "column": "one range for each column",
-    "cell": "each cell has its own range",
-}
-
-# What a picture says besides its bar, which shows one range by itself.
-NOTES = {
-    "channel": "each channel has its own range",
-    "images": "one range for all images",
-    "shared": "one range shared by several maps",
-    "all": "one range for all cells",
-    "row": "one range per row: colours compare along a row, not between rows",
-    "column": "one range per column: colours compare down a column, not between columns",
-    "cell": "each cell has its own range",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -407,29 +383,7 @@ class Scale:
         >>> Scale((0.0, 2.0)).notes(), Scale((0.0, 2.0), per="images").notes()
         ((), ('one range for all images',))
         """
-        bare = self.per not in NOTES or (self.per == "channel" and self.single)
-        rule = () if bare else (Note("scale", NOTES[self.per]),)
-        if self.norm != "linear":
-            rule = (*rule, Note("norm", self._norm_text()))
-        if self.clip is None:
-            return rule
-        of = " of the values above 0" if self.norm == "log" else " of the values"
-        return (*rule, Note("clip", f"colours end at {self._clip_text(of)}"))
-
-    def _clip_text(self, of: str = "") -> str:
-        low, high = self.clip or (0, 100)
-        even = self.per == "channel" and self.center is not None
-        where = " where that leaves a range" + (f", as far on both sides of {number(self.center or 0)}" if even else "")
-        return f"the percentiles {low:g} and {high:g}{of}" + ("" if self.single else where)
-
-    def _norm_text(self) -> str:
-        """A norm in words; symlog's with the values that it shows linearly."""
-        if self.norm == "log":
-            return "logarithmic scale"
-        within = "a thousandth of the largest magnitude of each range"
-        if self.single:
-            within = f"±{number(float(self.curve.over(*self.limits).within))}"
-        return f"symmetric logarithmic scale, linear within {within}"
+        return scale_notes(self)
 
     def describe(self) -> str:
         """The rule in words, as the file of a picture keeps it.
@@ -437,14 +391,4 @@ class Scale:
         >>> Scale((0.0, 2.0)).describe()
         'scale: fixed range 0…2 · colours viridis'
         """
-        rule = f"scale: {WORDS[self.per]}"
-        if self.single:
-            rule += f" {'…'.join(map(self.reading, self.limits))}"
-        if self.clip:
-            rule += f", clipped at {self._clip_text()}"
-        if self.center is not None:
-            rule += f", centred on {number(self.center)}"
-        if self.norm != "linear":
-            rule += f", {self._norm_text()}"
-        others = f" and {SEQUENTIAL}" if self.mixed else ""
-        return f"{rule} · colours {colors_text(self.colors)}{others}"
+        return scale_text(self)

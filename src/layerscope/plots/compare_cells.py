@@ -14,7 +14,8 @@ from ..core.placement import Placement
 from ..errors import BadOption, BadScale, LayerscopeError, near
 from ..picture.codes import ABOVE, BELOW
 from ..picture.norms import require_positive
-from ..picture.scale import DIVERGING, Scale
+from ..picture.palette import DIVERGING
+from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond, given_scale
 from ..safe_text import counted
 from ..surface import option

@@ -9,6 +9,7 @@ import operator
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from numbers import Real
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -35,13 +36,13 @@ SYNONYMS = {
     **dict.fromkeys(("dark", "background", "facecolor", "style"), "theme"),
 }
 # What isn't chosen where a picture is drawn: where it is.
+IN_AXES = "ax= takes axes of a figure of your own, which has any size, and "
 ON_PAPER = "picture.save('x.pdf', width_mm=85) or save('x.png', dpi=300) chooses the size on paper"
+SIZES = ("figsize", "width", "height")
 ELSEWHERE = {
     **dict.fromkeys(("dpi", "width_mm"), f": {ON_PAPER}"),
     "transparent": ": theme='transparent' or picture.themed('transparent') leaves the paper out",
-    **dict.fromkeys(
-        ("figsize", "width", "height"), f": zoom= chooses the size in pixels where there is one, and {ON_PAPER}"
-    ),
+    **dict.fromkeys(SIZES, f": zoom= chooses the size in pixels where there is one, and {ON_PAPER}"),
 }
 
 
@@ -79,6 +80,8 @@ def _unknown(function: str, name: str, known: Sequence[str]) -> BadOption:
     """The error for an option that `function` doesn't have: what it is called here, or else which functions have it."""
     synonym = SYNONYMS.get(name.lower())
     hint = f". Did you mean {synonym!r}?" if synonym in known else near(name, known)
+    if name.lower() in SIZES and "ax" in known:
+        hint = f": {IN_AXES}{ON_PAPER}"
     hint = hint or ELSEWHERE.get(name.lower(), "")
     if not hint:
         package = importlib.import_module(__name__.partition(".")[0])
@@ -153,6 +156,15 @@ def real(name: str, value: Any, low: float, high: float, *, unit: str = "") -> f
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
         raise BadOption(f"{option(name, value)}: use a number from {low:g} to {high:g}{unit}")
     return float(value)
+
+
+def is_positive(value: Any) -> bool:
+    """Whether `value` is a finite number above 0.
+
+    >>> is_positive(0.5), is_positive(0), is_positive(True), is_positive("8")
+    (True, False, False, False)
+    """
+    return not isinstance(value, bool) and isinstance(value, Real) and 0 < float(value) < inf
 
 
 def file_path(value: Any, name: str = "path") -> Path:

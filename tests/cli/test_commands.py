@@ -310,6 +310,16 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("option", "wrong", "right"),
+    [("norm", "sym-log", "symlog"), ("theme", "drak", "dark"), ("on", "gray", "grey"), ("terminal", "sixle", "sixel")],
+)
+def test_a_word_that_an_option_does_not_have_is_answered_by_a_near_one(capsys, photo, option, wrong, right):
+    code, _, err = run_cli(capsys, "show", "demo", photo, f"--{option}", wrong)
+    assert code == 2
+    assert f"Did you mean '{right}'" in err
+
+
+@pytest.mark.parametrize(
     ("arguments", "match"),
     [
         (["show", "demo", "{photo}", "-l", "_conv_stm"], "Did you mean '_conv_stem'"),
@@ -347,7 +357,8 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
         (["show", "demo", "{photo}", "--overlay", "--sort", "mean"], "--sort mean is for a sheet"),
         (["show", "demo", "{photo}", "-l", "0", "--combine", "mean", "--columns", "3"], "--columns 3 is for a sheet"),
         (["show", "demo", "{photo}", "-l", "0", "--statistics", "-o", "{tmp}/x.npz"], ".csv"),
-        (["show", "demo", "{photo}", "-l", "0", "--top", "3", "-o", "{tmp}/x.csv"], "--channels"),
+        (["show", "demo", "{photo}", "-l", "0", "--top", "300", "-o", "{tmp}/x.csv"], "--channels"),
+        (["show", "demo", "{photo}", "--overlay", "--top", "101"], "percentage of units to colour"),
     ],
 )
 def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, arguments, match):

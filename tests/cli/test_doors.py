@@ -173,6 +173,7 @@ def test_rows_of_photos_that_were_captured_alone_are_named_by_them(rows, tmp_pat
         ("show", "here.png", "here.png"),
         ("show", "https://example.org/m.onnx", "here.png"),
         ("layers", "kers:VGG 16"),
+        ("layers", "keras:VGG17"),
     ],
 )
 def test_names_are_checked_before_a_model_is_opened(run, monkeypatch, arguments):

@@ -616,7 +616,7 @@ def test_unknown_options_of_a_picture_name_near_ones(tmp_path):
         picture.save(tmp_path / "a.png", width=84)
     with raises(ls.BadOption, "save()", "path", "dpi", "85"):
         picture.save(tmp_path / "a.png", 300, 85)
-    with raises(ls.BadOption, "to_matplotlib()", "'figsize'"):
+    with raises(ls.BadOption, "to_matplotlib()", "'figsize'", "ax=", "width_mm="):
         picture.to_matplotlib(figsize=(3, 2))
 
 

@@ -13,8 +13,9 @@ from hypothesis.extra import numpy as hnp
 
 import layerscope as ls
 from helpers.arrays import noise
-from helpers.wording import raises, warns
+from helpers.wording import raises, warns, wording
 from layerscope.arrays.ranges import raw_extent
+from layerscope.core.note import kind_of
 from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, TOP, encode
 from layerscope.picture.colorbar import bar_ticks
 from layerscope.picture.norms import NORMS, Curve, decades
@@ -317,6 +318,18 @@ def test_the_legend_says_what_lies_below_the_limits(options, words):
     values = noise(8, 8).clip(0)
     picture = ls.heatmap(values, **options)
     assert words in [line.text for line in picture.drawing.texts(picture.cells)]
+
+
+@pytest.mark.parametrize("bar", [True, False])
+def test_tiles_with_ranges_of_their_own_say_what_has_no_logarithm(bar):
+    values = noise(1, 6, 6, 4).clip(0)
+    sheet = ls.sheet(values, norm="log", bar=bar)
+    texts = [line.text for line in sheet.drawing.texts(sheet.cells)]
+    assert "0 or below" in texts and "below the limits" not in texts
+    assert ("lowest above 0" in texts) == bar
+    wording(next(line for line in sheet.lines if kind_of(line) == "beyond"))
+    compared = ls.compare({"a": values[..., :1], "b": values[..., 1:2]}, norm="log", scale="cell")
+    assert "0 or below" in [line.text for line in compared.drawing.texts(compared.cells)]
 
 
 @pytest.mark.filterwarnings("error")

@@ -5,6 +5,7 @@ import pytest
 
 import layerscope as ls
 from helpers.arrays import noise
+from layerscope.core.note import kind_of
 from layerscope.picture.codes import OWN
 
 COLORS = {"PC1": (255, 0, 0), "PC2": (0, 255, 0), "PC3": (0, 0, 255)}
@@ -34,6 +35,14 @@ def test_without_a_bar_there_is_no_key():
     picture = ls.heatmap(ls.pca(noise(1, 6, 9, 8)), bar=False, caption=False)
     assert not picture.texts
     assert picture.pixels.shape[:2] == (picture.cells[0].height, picture.cells[0].width)
+
+
+@pytest.mark.parametrize("bar", [True, False])
+def test_the_shares_stand_in_the_key_or_in_a_note(bar):
+    picture = ls.heatmap(ls.pca(noise(1, 6, 9, 8)), bar=bar)
+    (note,) = (line for line in picture.lines if kind_of(line) == "variance")
+    assert ("PC1" in note) != bar and "together" in note
+    assert sum("PC1" in line.text for line in picture.texts) == 1
 
 
 def test_a_given_basis_has_its_own_shares():

@@ -28,6 +28,10 @@ class Parser(argparse.ArgumentParser):
             message += _hint(unknown[1], [*self.options()])
         elif (unknown := re.match(r"argument COMMAND: invalid choice: '?([\w-]+)", message)) is not None:
             message = f"no command {unknown[1]!r}{COMMANDS.get(unknown[1]) or _near(unknown[1], self.commands())}"
+        elif (
+            unknown := re.match(r"argument --[\w-]+: invalid choice: '?(.*?)'? \(choose from (.*)\)$", message)
+        ) is not None:
+            message += _near(unknown[1], re.findall(r"[\w-]+", unknown[2]))
         message = re.sub(r"^argument (--\S+): (?=\1 )", "", message)  # where a check names its option itself
         end = "" if message.endswith("?") else ";"
         self.exit(2, f"layerscope: error: {printable(message)}{end} `{self.prog} --help` lists what there is\n")

@@ -33,6 +33,7 @@ class Frame:
 
     `reach` is how far the values themselves go, printed at the ends of the bar that they exceed, `quantity` what the bar
     measures ("activation"). Letters, gaps and the bar are `text` times as large as on a screen, drawn at that size.
+    `ranges` is the scale of tiles that have ranges of their own, which names what lies below them.
     `key` are colours with names, in place of a bar; `tiles` is what the colours of tiles with ranges of their own mean, which
     stands in the legend in place of the note on them. `heading` stands in place of the title; without `caption` it is all that
     is written, without `colorbar` no bar and no key is drawn.
@@ -48,6 +49,7 @@ class Frame:
     quantity: str = ""
     key: tuple[tuple[tuple[int, int, int], str], ...] = ()
     tiles: TileKey | None = None
+    ranges: Scale | None = None
     heading: str | None = None
     caption: bool = True
     colorbar: bool = True
@@ -89,8 +91,8 @@ class Frame:
             last = max(last, first + key.height)
         bottom = top + max(height, last if bar or key else 0)
         legend = {mark: MARKS[mark][0] for mark in marks}
-        if self.bar and BELOW in legend:
-            legend[BELOW] = below_text(self.bar)
+        if BELOW in legend and (ranges := self.bar or self.ranges):
+            legend[BELOW] = below_text(ranges)
         notes = Notes(under, legend, width=whole_width, top=bottom, text=text, key=self.tiles)
         codes = _paper(bottom + notes.height + margin, whole_width + 2 * margin)
         _draw_texts(codes, (*heading.texts(), *notes.texts()))

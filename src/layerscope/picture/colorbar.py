@@ -162,6 +162,7 @@ class TileKey:
         """The key of a scale with a range for each tile; a range that is centred ends as far below as above."""
         if scale.center is None:
             lowest, highest = ("lower", "upper limit") if scale.clip else ("lowest", "highest value")
+            lowest += " above 0" if scale.norm == "log" and not scale.clip else ""
             return cls(KEY_CODES, lowest, f"{highest} of each tile")
         if scale.center == 0:
             return cls(

@@ -143,7 +143,7 @@ class Beyond:
             colors = "the end colour" if len(sides) == 1 else "the end colours"
             sides[-1] += f", drawn in {colors}"
         if without:
-            sides[-1] += "; 0 and below have no logarithm"
+            sides[-1] += "; 0 and below have no logarithm" if rule.single or rule.clip else "; they have no logarithm"
         notes = [Note("beyond", " and ".join(sides))] if sides else []
         if asked is not None and rule.clip is None:
             text = f"no range is left between the percentiles {asked[0]:g} and {asked[1]:g}, so nothing is clipped"
@@ -163,6 +163,8 @@ def below_text(rule: Scale) -> str:
 def _units_beyond(rule: Scale, count: int, upper: bool, farthest: float) -> str:
     """How many values lie on one side of the limits, and how far."""
     text = f"{count:,} {'value' if count == 1 else 'values'} {'above' if upper else 'below'} "
+    if not rule.single and rule.norm == "log" and not (upper or rule.clip):
+        return f"{count:,} {'value is' if count == 1 else 'values are'} 0 or below"
     if not rule.single:
         return text + f"the {'upper' if upper else 'lower'} limits"
     low, high = rule.limits

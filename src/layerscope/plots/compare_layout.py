@@ -48,7 +48,9 @@ def draw_table(
     mixed = rule is not None and rule.mixed
     # Their colours at the ends of one bar aren't those at the ends of another.
     marks = marks - {BELOW, ABOVE} if mixed else marks
-    frame = replace(frame, notes=notes, bar=bar, marks=marks, reach=(beyond.least, beyond.most), text=grid.text)
+    frame = replace(
+        frame, notes=notes, bar=bar, ranges=rule, marks=marks, reach=(beyond.least, beyond.most), text=grid.text
+    )
     canvas = options.framed(frame).around(*grid.size, beside=(grid.corner(0, 0)[0], grid.block))
     _write_names(canvas, grid)
     for index, photo in enumerate(table.photos or ()):

@@ -12,7 +12,7 @@ import numpy as np
 from ..arrays.ranges import extent_of
 from ..channels.query import positions
 from ..channels.strongest import strongest
-from ..checks import keywords, one_of, optional_whole
+from ..checks import keywords, one_of, whole
 from ..combinations.registry import combined, row_of, target_of_capture
 from ..core.conversion import only_map
 from ..core.feature_map import FeatureMap
@@ -32,7 +32,7 @@ from .options import DrawOptions
 from .overlay import OverlayOptions, Sketch
 from .show import asks_model, capture_one, first_class, needs_target, scope_for
 
-MOST = 8
+MOST, MOST_TILES = 8, 100
 BY = ("mean", "max")
 OF_SHEETS = ("page", "per_page", "sort", "statistics", "zoom")
 
@@ -45,7 +45,8 @@ class FigureOptions(OverlayOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._set("top", optional_whole("top", self.top))
+        if self.top is not None:
+            self._set("top", whole("top", self.top, 1, MOST_TILES))
         one_of("by", self.by, BY)
         for field in fields(DrawOptions):
             value = getattr(self, field.name)
@@ -57,7 +58,7 @@ class FigureOptions(OverlayOptions):
     def overlay(self) -> OverlayOptions:
         """The options of the overlay."""
         own = {field.name: getattr(self, field.name) for field in fields(OverlayOptions)}
-        return OverlayOptions(**{**own, "channels": None, "top": None, "zoom": 1})
+        return OverlayOptions(**{**own, "channels": None, "top": None, "zoom": 1, "bar": False})
 
 
 @keywords
@@ -179,14 +180,14 @@ def figure(
 def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOptions) -> Picture:
     """The figure of one image of a map."""
     _check_map(whole)
-    done = bool(whole.rule)
-    fm = whole if done else combined(whole, combine, target)
+    one_map = bool(whole.rule)
+    fm = whole if one_map else combined(whole, combine, target)
     if is_grouped(fm):
         raise BadLayout("a figure shows one map of numbers or of colours, these are groups: overlay() draws them")
     options.check_numbers(fm)
     sketch = Sketch.of(fm, options.overlay())
     one = whole.image(options.image)
-    shown = None if done else _strongest(one, options)
+    shown = None if one_map else _strongest(one, options)
     rule = sketch.paint.rule
     bar = None
     marks = set() if rule is None else marks_of(rule.codes(sketch.one.values[0, ..., 0]))
@@ -211,7 +212,11 @@ def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOpt
         ]
         title = title_of(whole, channels_text(whole, whole.channels))
     key = TileKey.of(shown.rule).painted(shown.rule.palette()) if shown and shown.tiles.ranged and options.bar else None
-    frame = options.framed(Frame(title, lines[0], lines[1:], marks=marks, text=layout.text, tiles=key))
+    frame = options.framed(
+        Frame(
+            title, lines[0], lines[1:], marks=marks, text=layout.text, tiles=key, ranges=shown.rule if shown else rule
+        )
+    )
     canvas, pixels, cells = draw_panels(sketch, layout, shown, replace(frame, colorbar=False))
     picture = canvas.picture(cells, rule, about(sketch.one, rule), pixels)
     return picture.themed(options.theme)

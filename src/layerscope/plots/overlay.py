@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
-from ..checks import flag, keywords, one_of, real
+from ..checks import flag, is_positive, keywords, one_of, real
 from ..combinations.class_map import is_class_map
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note, kind_of
@@ -32,12 +32,13 @@ from .heatmap import one_range
 from .on_photo import on_photo
 from .options import DrawOptions, frozen
 from .overlay_paint import Paint, PhotoGrid, lay, opacity_text, place_text
-from .rgb import is_rgb, paper, rgb_key, rgb_limits, rgb_text
+from .rgb import is_rgb, paper, rgb_key, rgb_limits, rgb_text, with_key
 
 GAP_BETWEEN = 10
 INTERPOLATIONS = ("nearest", "smooth")
 # The greatest opacity, where none is given: of values, and of colours that cover the whole photo alike.
 ALPHA, EVEN_ALPHA = 0.85, 0.6
+PERCENTAGE = "the percentage of units to colour, above 0 and up to 100"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,13 @@ class OverlayOptions(DrawOptions):
             self._set("interpolation", named)
             self._set("smooth", None)
         self._set("contours", frozen(self.contours))
-        if self.top is not None and (real("top", self.top, 0, 100, unit=" per cent of the units") <= 0):
-            raise BadOption(f"top={self.top!r}: use the percentage of units to colour, above 0 and up to 100")
+        if self.top is not None and not is_positive(self.top):
+            raise BadOption(f"{option('top', self.top)}: use how many channels, or of an overlay {PERCENTAGE}")
+
+    def check_percentage(self) -> None:
+        """Raises `BadOption` where `top` isn't a percentage: of an overlay it is, of sheets and bars a number of channels."""
+        if self.top is not None and self.top > 100:
+            raise BadOption(f"{option('top', self.top)}: use {PERCENTAGE}")
 
     def smooth_for(self, one: FeatureMap) -> bool:
         """Whether units blend: where nothing is asked for, those of a class activation map do."""
@@ -155,6 +161,7 @@ def overlay(
 def draw_overlay(whole: FeatureMap, options: OverlayOptions) -> Picture:
     """The overlay of one image of a map, whatever its channels are."""
     options.check_numbers(whole)
+    options.check_percentage()
     if is_grouped(whole):
         return _draw_groups(whole, options)
     sketch = Sketch.of(whole, options)
@@ -248,6 +255,7 @@ def beside(
 def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     """Photo, map and overlay of one image of a map."""
     options.check_numbers(whole)
+    options.check_percentage()
     sketch = Sketch.of(whole, options)
     height, width = sketch.ground.size
     in_rows = width > 2 * height  # a panorama reads better so
@@ -379,7 +387,7 @@ def _lines(one: FeatureMap, paint: Paint, options: OverlayOptions, photo: tuple[
     rule = paint.rule
     lines = (*caption(one, rule, ""), *photo)
     if rule is None:
-        return (*lines, rgb_text(options.clip))
+        return (*with_key(lines, one, options.bar), rgb_text(options.clip))
     lines += special(one.values, "the map") + faint_overlay(one, rule, paint.zero)
     lines += Beyond.of(one.values, rule.limits).words(rule, options.clip)
     lines += levels_text(paint.levels, one.values, rule)

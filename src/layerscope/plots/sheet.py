@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note, kind_of
 from ..core.words import channel_word
-from ..errors import BadOption
+from ..errors import BadOption, LayerscopeWarning, caller_level
 from ..picture.canvas import Frame
 from ..picture.caption import caption, channels_text, is_combined, not_finite, size_text, title_of
 from ..picture.colorbar import TileKey
@@ -227,13 +228,12 @@ def _tiles_text(first: int, count: int) -> str:
 
 
 def _as_strip(whole: FeatureMap, numbers: list[int], options: DrawOptions) -> Picture:
-    """The strip of a sequence or a dense layer (bars of a few channels), with a note of options for tiles that were given."""
+    """The strip of a sequence or a dense layer (bars of a few channels); warns of options for tiles that were given."""
     tiles_only = ("sort", "columns", "per_page", "zoom", "statistics")
-    left = ", ".join(name for name in tiles_only if getattr(options, name) not in (None, False, "index"))
+    left = [option(name) for name in tiles_only if getattr(options, name) not in (None, False, "index")]
     if left:
-        whole = replace(
-            whole, notes=(*whole.notes, Note("options", f"there are no tiles, so these options are ignored: {left}"))
-        )
+        text = f"{whole.layer.path or 'this map'} has no tiles, so it is drawn without {' and '.join(left)}"
+        warnings.warn(LayerscopeWarning(text), stacklevel=caller_level())
     channels = None if options.channels is None else numbers
     scale = "channel" if options.scale is None else options.scale
     if max(whole.spatial, default=1) == 1 and len(numbers) <= MOST_BARS and options.clip is None:

@@ -68,7 +68,7 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, frame: Frame) -> 
     bar = rule if rule.single else None
     # A word on every tile without a range needs no legend.
     marks = tiles.marks - {CONSTANT} if layout.labels.inside == tiles.blank else tiles.marks
-    frame = replace(frame, bar=bar, marks=marks, reach=reach, text=grid.caption, quantity=quantity(one))
+    frame = replace(frame, bar=bar, ranges=rule, marks=marks, reach=reach, text=grid.caption, quantity=quantity(one))
     canvas = frame.around(*size, beside=(top + layout.above, top + (rows - 1) * pitch_y + layout.bottom))
     body, cells = canvas.body[top:, left:], _cells(canvas, layout)
     # A view [row, column, y, x] of the tiles' slots: everything is written straight into the picture.

@@ -172,6 +172,7 @@ def check_for_overlay(options: DrawOptions, overlay: bool) -> None:
     """
     if overlay:
         _check_without_tiles(options, OF_TILES)
+        OverlayOptions.like(options).check_percentage()
     common = {field.name for field in fields(DrawOptions)} | {"top"}
     for field in fields(options):
         value = getattr(options, field.name)

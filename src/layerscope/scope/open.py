@@ -17,6 +17,7 @@ from typing import Any
 
 from ..backends.common.device import Device
 from ..backends.common.fault import raised_by_own
+from ..backends.keras.names import require_name
 from ..backends.protocol import Backend, Facts
 from ..backends.registry import adapt, for_library, for_model, load_file, named, on_device, specs, suffixes
 from ..checks import file_path, flag, keywords
@@ -176,7 +177,10 @@ def check_reference(reference: str) -> None:
         first = by_surface("the model comes first, then the image", "give MODEL first, then IMAGE")
         raise ModelNotReadable(f"{reference} is an image and no model: {first}")
     path = Path(reference)
-    known = reference == "demo" or os.path.exists(path) or for_library(reference) or REFERENCE.fullmatch(reference)
+    library = for_library(reference)
+    if library is not None and library[1] == "keras" and not os.path.exists(path):
+        require_name(library[2])
+    known = reference == "demo" or os.path.exists(path) or library or REFERENCE.fullmatch(reference)
     if not known:
         advice = near(reference, ["demo"]) or (
             f"; give the path of a model file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16', 'timm:resnet18',"

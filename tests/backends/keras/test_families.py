@@ -11,6 +11,8 @@ from PIL import Image
 
 import layerscope as ls
 from helpers.photos import CAT, pil
+from helpers.wording import raises
+from layerscope.backends.keras.names import require_name
 from layerscope.inputs import preprocess
 
 K = keras.layers
@@ -113,3 +115,9 @@ def leading(network):
     parts = [part for item in model.layers for part in (item.layers if isinstance(item, keras.Sequential) else [item])]
     first = next(index for index, item in enumerate(parts) if isinstance(item, K.Conv2D))
     return [item for item in parts[:first] if isinstance(item, K.Rescaling | K.Normalization)]
+
+
+def test_a_wrong_name_is_said_without_importing_keras():
+    with raises(ls.ModelNotReadable, "VGG17", "Did you mean 'VGG19' or 'VGG16'", *NETWORKS):
+        require_name("VGG17")
+    require_name("vgg16")

@@ -16,12 +16,13 @@ import keras
 # keras.applications asks this module for its weights; nothing public says where the file would be
 from keras.src.utils import file_utils
 
-from ...errors import ModelNotReadable, RandomWeights, first_line, near
+from ...errors import ModelNotReadable, RandomWeights, first_line
 from ...surface import by_surface, option
 from ..formats import trust_required
 from .allowed import Names, refusal
 from .files import Contents, count_numbers, in_small_letters, load_weights, other_head, read_contents
 from .hdf5 import WHAT, check_weights
+from .names import require_name
 
 OF_APPLICATIONS = "keras.src.applications"
 
@@ -74,10 +75,7 @@ def from_reference(name: str, weights: Path | None = None) -> Any:
     """
     builders = _builders()
     name = {builder.lower(): builder for builder in builders}.get(name.lower(), name)
-    if name not in builders:
-        raise ModelNotReadable(
-            f"keras.applications has no {name!r}{near(name, builders) or '.'} There are {', '.join(builders)}"
-        )
+    require_name(name, [*builders])
     if weights is not None:
         return _with_weights(builders[name], weights)
     try:

@@ -482,6 +482,26 @@ def test_a_small_photo_is_enlarged_by_a_whole_number_and_letters_grow_with_a_lar
         assert min(line.size for line in picture.texts) * 900 / picture.width >= 10
 
 
+def photo_note(picture):
+    """What a caption says of the photo and of how it is covered."""
+    return next(line for line in picture.lines if kind_of(line) == "photo")
+
+
+@pytest.mark.parametrize("margin", [3, 12])
+def test_the_frame_is_explained_where_a_strip_outside_of_it_is_seen(margin):
+    fm = on_photo(noise(8, 8), grey_photo(500, 900), (0.0, margin, 500.0, 900.0 - margin))
+    assert ("The frame marks" in photo_note(overlay(fm))) == (margin == 12)
+    # Three photos side by side are seen at a third of their size.
+    assert "The frame marks" not in photo_note(ls.beside(fm))
+
+
+@pytest.mark.parametrize("size", [(96, 96), (16, 16)])
+def test_an_edge_without_units_is_said_where_it_is_seen(size):
+    fm = on_photo(noise(4, 4), grey_photo(*size))
+    fm = replace(fm, layer=replace(fm.layer, lines=(Line(6.0, 12.0), Line(22.0, 12.0)), shape=fm.shape))
+    assert ("stops short" in photo_note(overlay(fm))) == (size == (96, 96))
+
+
 def test_edges_on_which_no_unit_lies_are_said():
     photo = grey_photo(64, 64)
     fm = on_photo(noise(4, 4), photo)

@@ -202,13 +202,14 @@ def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOpt
     names += [[shown.words]] if shown else []
     layout = Layout.of(sketch, bar, shown, names=names, columns=options.columns, text=options.size)
     # The photo is in grey, and a map may stop short of an edge, only there.
-    lines = [Note("photo", f"(c): {line}") if kind_of(line) == "photo" else line for line in sketch.lines]
+    panel = sketch.resized(layout.high, layout.wides[0]).within(layout.width)
+    lines = [Note("photo", f"(c): {line}") if kind_of(line) == "photo" else line for line in panel.lines]
     title = title_of(fm)
     if shown is not None:
         marks |= shown.tiles.marks
         lines += [
             Note("scale", "Each channel has its own range, printed above it"),
-            *shown.tiles.beyond().words(shown.rule, options.clip),
+            *(Note(kind_of(note), f"(d): {note}") for note in shown.tiles.beyond().words(shown.rule, options.clip)),
         ]
         title = title_of(whole, channels_text(whole, whole.channels))
     key = TileKey.of(shown.rule).painted(shown.rule.palette()) if shown and shown.tiles.ranged and options.bar else None

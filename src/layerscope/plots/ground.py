@@ -21,6 +21,8 @@ DIMMED, MIDDLE, PALE = (0, 180), (50, 220), (140, 255)
 
 # An overlay is looked at about this wide, whatever its pixels are: lines of a wider one are thicker.
 SEEN_WIDTH = 1000
+# A reader sees a strip of so many pixels there.
+STRIP = 6
 # A smaller photo is enlarged by a whole number, up to this many pixels.
 SMALL_PHOTO = 448
 MOST_BLENDED = 3
@@ -112,11 +114,6 @@ class Ground:
         first, second, third, fourth = (min(max(ceil(end - 0.5), 0), most) for end, most in ends)
         return first, second, third, fourth
 
-    @property
-    def cropped(self) -> bool:
-        """Whether the model saw a part of the photo only."""
-        return self.seen != (0, 0, *self.size)
-
     def draw_frame(self, box: np.ndarray) -> None:
         """A white line, and a dark one outside of it, along the sides of what the model saw that aren't the photo's own."""
         top, left, bottom, right = self.seen
@@ -133,20 +130,25 @@ class Ground:
                 if 0 < inner < width and 0 <= column < width:
                     box[rows, column] = color
 
-    def words(self, place: UnitGrid) -> list[str]:
-        """What a caption says of the photo: that it is grey here only and enlarged, the frame, and edges without units."""
+    def words(self, place: UnitGrid, across: int = 0) -> list[str]:
+        """What a caption says of the photo: that it is grey here only and enlarged, the frame, and edges without units.
+
+        Strips outside of the frame and along an edge count where they are seen in a picture of `across` pixels.
+        """
+        strip = STRIP * max(1.0, max(across, self.size[1]) / SEEN_WIDTH)
         parts = ["The photo is shown in grey"] if self.on == "grey" else []
         if self.zoom > 1:
             parts.append(f"Each pixel of the photo is drawn {self.zoom} × {self.zoom}")
-        bare = self._bare_sides(place)
-        if self.cropped:
+        bare = self._bare_sides(place, strip)
+        (top, left, bottom, right), (height, width) = self.seen, self.size
+        if max(top, left, height - bottom, width - right) >= strip:
             parts.append("The frame marks what the model saw" + (f"; {stops_short(bare)}" if bare else ""))
         elif bare:
             parts.append(stops_short(bare)[0].upper() + stops_short(bare)[1:])
         return parts
 
-    def _bare_sides(self, place: UnitGrid) -> str:
-        """The sides on which the model saw more of the photo than units lie on."""
+    def _bare_sides(self, place: UnitGrid, strip: float) -> str:
+        """The sides on which the model saw more of the photo than units lie on, by a strip of at least so many pixels."""
         top, left, bottom, right = self.seen
         rows, columns = np.flatnonzero(place.rows >= 0), np.flatnonzero(place.columns >= 0)
         if not len(rows) or not len(columns):
@@ -157,7 +159,7 @@ class Ground:
             "left": columns[0] - left,
             "right": right - 1 - columns[-1],
         }
-        bare = [name for name, gap in gaps.items() if gap > self.zoom]
+        bare = [name for name, gap in gaps.items() if gap >= strip]
         return f"{' and '.join(bare)} edge{'s' * (len(bare) > 1)}" if bare else ""
 
 

@@ -264,6 +264,7 @@ def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     gap = round(GAP_BETWEEN * sketch.text)
     down, across = (height + letters.height + gap, 0) if in_rows else (0, width + gap)
     size = 2 * down + height + letters.height, 2 * across + width
+    sketch = sketch.within(size[1])
     canvas = sketch.canvas(*size, beside=(letters.height, letters.height + height))
     parts = (("photo", None), ("map", sketch.paint.alone()), ("overlay", sketch.paint))
     for index, (name, _) in enumerate(parts):
@@ -313,6 +314,11 @@ class Sketch:
         """The overlay on the photo of that size in the picture."""
         ground = self.ground.resized(height, width)
         return replace(self, ground=ground, grid=PhotoGrid(ground.size, ground.units(self.one)))
+
+    def within(self, across: int) -> Sketch:
+        """The overlay with the caption of a picture so many pixels wide, in which strips of the photo are narrower."""
+        photo, *_ = _photo_lines(self.ground, self.grid, self.paint, across)
+        return replace(self, lines=tuple(photo if kind_of(line) == "photo" else line for line in self.lines))
 
     def draw(self, box: np.ndarray) -> None:
         """Draw photo, map and frame into `box`."""
@@ -372,9 +378,9 @@ def _alpha(options: OverlayOptions, usual: float) -> float:
     return usual if options.alpha is None else options.alpha
 
 
-def _photo_lines(ground: Ground, grid: PhotoGrid, paint: Paint) -> tuple[str, ...]:
-    """What the caption says of the photo, and of how the map covers it."""
-    parts = [*ground.words(grid.place), opacity_text(paint)]
+def _photo_lines(ground: Ground, grid: PhotoGrid, paint: Paint, across: int = 0) -> tuple[str, ...]:
+    """What the caption of a picture says of the photo, and of how the map covers it."""
+    parts = [*ground.words(grid.place, across), opacity_text(paint)]
     if paint.smooth:
         rows, columns = paint.one.spatial
         parts.append(f"Interpolated between the {columns} × {rows} positions of the map")

@@ -1,12 +1,16 @@
 """Clusters against scikit-learn's k-means run by hand."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
+from threadpoolctl import threadpool_limits
 
 import layerscope as ls
 from helpers.arrays import planes_first
@@ -37,6 +41,40 @@ def test_clusters_are_scikit_learns_numbered_by_size(order):
     flat = values.reshape(-1, 6).astype(np.float64)
     between = 1 - expected.inertia_ / np.square(flat - flat.mean(0)).sum()
     wording(fm.notes, f"{between:.1%}")
+
+
+@pytest.mark.parametrize("seed", [0, 5, 2**32 - 1])
+@pytest.mark.parametrize("kind", ["blobs", "noise", "few vectors"])
+def test_starts_are_counted_and_change_no_digit(kind, seed):
+    random = np.random.default_rng(0)
+    noise = random.random((2, 8, 8, 6), np.float32)
+    values = {"blobs": blobs(kinds=4)[0], "noise": noise, "few vectors": np.round(noise[..., :2] * 1.2)}[kind]
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        expected = KMeans(5, n_init=4, random_state=seed).fit(values.reshape(-1, values.shape[-1]))
+    events = []
+    with ls.progress(events.append):
+        fm, basis = ls.clusters(values, 5, seed=seed), ls.cluster_basis(values, 5, seed=seed)
+    order = np.argsort(-np.bincount(expected.labels_, minlength=5), kind="stable")[: len(basis.centers)]
+    np.testing.assert_array_equal(basis.centers, expected.cluster_centers_[order])
+    np.testing.assert_array_equal(order[fm.values.ravel().astype(int)], expected.labels_)
+    assert sorted({(event.done, event.total, event.what) for event in events}) == [(n, 4, "starts") for n in range(5)]
+
+
+def test_a_fit_of_clusters_can_be_cancelled_in_its_first_start():
+    asked = []
+
+    def cancel(event):
+        asked.append(event.done)
+        if len(asked) == 3:
+            raise ls.Cancelled("enough")
+
+    values, _ = blobs()
+    before, found = values.copy(), ls.clusters(values, 3).values
+    with pytest.raises(ls.Cancelled), ls.progress(cancel):
+        ls.clusters(values, 3)
+    assert asked == [0, 0, 0] and np.array_equal(values, before)
+    assert np.array_equal(ls.clusters(values, 3).values, found)
 
 
 def test_by_cosine_a_place_goes_with_its_direction():

@@ -179,6 +179,41 @@ def test_sums_are_taken_in_one_thread_and_threads_and_arrays_are_left_as_found(m
     assert np.array_equal(values, before)
 
 
+def test_rounds_are_counted_and_change_no_digit(monkeypatch):
+    values, events, fits = parts(1, 12, 10, kinds=5), [], []
+    fit = NMF.fit_transform
+    monkeypatch.setattr(NMF, "fit_transform", lambda model, matrix: fits.append((model, matrix)) or fit(model, matrix))
+    with ls.progress(events.append):
+        basis = ls.nmf_basis(values, 4)
+    ((ours, matrix),) = fits
+    plain = NMF(4, init="nndsvda", random_state=0, max_iter=400)
+    fit(plain, matrix)
+    assert np.array_equal(ours.components_, plain.components_) and ours.n_iter_ == plain.n_iter_
+    assert 5 < plain.n_iter_ < 399
+    # scikit-learn asks once more when it has settled; rounds that aren't needed are done.
+    assert [event.done for event in events] == [*range(plain.n_iter_ + 2), 400]
+    events.clear()
+    with ls.progress(events.append):
+        ls.nmf(values, basis=basis)
+    assert len(events) > 3 and events[-1] == ls.Progress(400, 400, "rounds")
+
+
+def test_a_long_fit_ends_in_the_round_in_which_it_is_cancelled():
+    from threadpoolctl import threadpool_info
+
+    values = parts(1, 12, 10, kinds=5)
+    before, found, threads = values.copy(), ls.nmf(values, 4).values, threadpool_info()
+
+    def cancel(event):
+        if event.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), ls.progress(cancel):
+        ls.nmf(values, 4)
+    assert np.array_equal(values, before) and threadpool_info() == threads
+    assert np.array_equal(ls.nmf(values, 4).values, found)
+
+
 def test_a_saved_map_is_drawn_as_before(tmp_path):
     for fm in (ls.nmf(parts(), 3), ls.clusters(parts(), 3)):
         again = ls.load(fm.save(tmp_path / "map.npz"))

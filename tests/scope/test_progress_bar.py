@@ -199,3 +199,37 @@ def test_a_notebook_shows_html_and_clears_it(clock, monkeypatch):
     assert shown == [nothing, {"text/plain": text, "text/html": html}, nothing]
     ipython.get_ipython = lambda: None
     assert not progress_bar.in_notebook()
+
+
+def test_the_first_step_is_left_out_of_the_estimate_once_there_are_more(terminal, clock):
+    with terminal() as screen, work(12, "images") as step:
+        clock.seconds += 10
+        step(1)
+        assert "1 of 12 images, about 2 min left" in screen.text()
+        clock.seconds += 1
+        step(1)
+        assert "2 of 12 images, about 10 s left" in screen.text()
+
+
+def test_work_that_may_end_early_has_a_bound_after_two_seconds(terminal, clock):
+    with terminal() as screen, work(400, "rounds", most=True) as step:
+        clock.seconds += 1.9
+        step(1)
+        assert screen.getvalue() == ""
+        clock.seconds += 0.2
+        step(1)
+        assert "2 of at most 400 rounds, at most 80 s left" in screen.text()
+
+
+def test_a_first_step_that_takes_long_is_seen_and_others_wait_for_their_end(terminal, clock):
+    with terminal() as screen, work(4, "starts") as step:
+        clock.seconds += 2.1
+        step(0)
+        assert "0 of 4 starts" in screen.text()
+        clock.seconds += 0.9
+        step(1)
+        assert "1 of 4 starts, about 9 s left" in screen.text()
+        shown = screen.getvalue()
+        clock.seconds += 3
+        step(0)
+        assert screen.getvalue() == shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -161,6 +161,24 @@ def learning(what: str) -> Iterator[None]:
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", scikit_learn("exceptions", what).ConvergenceWarning)
         yield
+
+
+class EachRound(int):
+    """`verbose=` of scikit-learn, which asks in each round whether it is true: it isn't, and `told` is called.
+
+    scikit-learn has no other way into a fit of NMF or k-means; a version that asks less often only makes the bar late.
+    """
+
+    told: Callable[[], object]
+
+    def __new__(cls, told: Callable[[], object]) -> EachRound:
+        number = super().__new__(cls, 0)
+        number.told = told
+        return number
+
+    def __bool__(self) -> bool:
+        self.told()
+        return False
 
 
 def finite_vectors(fm: FeatureMap, what: str) -> tuple[np.ndarray, np.ndarray]:

@@ -13,9 +13,11 @@ from ..core.note import Note
 from ..core.words import all_channels
 from ..errors import BadOption
 from ..safe_text import counted
+from ..scope.progress import work
 from ..surface import by_surface
 from .basis import (
     LARGEST_SEED,
+    EachRound,
     Stored,
     finite_vectors,
     fitted_to,
@@ -163,15 +165,13 @@ def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: 
             f"{by_surface('k=', '--combine clusters:')}{k}: {fm.layer.path!r} has only {counted(len(vectors), 'position')}"
             " to cluster; use at most that many"
         )
-    model = scikit_learn("cluster", "clusters").KMeans(
-        k, n_init=STARTS, random_state=whole("seed", seed, 0, LARGEST_SEED), algorithm="lloyd", max_iter=MOST_ROUNDS
-    )
+    seed = whole("seed", seed, 0, LARGEST_SEED)
     largest = float(np.abs(vectors).max()) or 1.0
     # Squares of distances must stay within float32; a power of two changes no digit.
     unit = np.float32(2.0 ** np.round(np.log2(largest))) if largest > 1e15 or largest < 1e-15 else np.float32(1)
     scaled = vectors if unit == 1 else vectors / unit
-    with learning("clusters"):
-        labels = model.fit_predict(scaled)
+    model = _best(scaled, k, seed)
+    labels = model.labels_
     sizes = np.bincount(labels, minlength=k)
     order = np.argsort(-sizes, kind="stable")
     order = order[sizes[order] > 0]
@@ -186,6 +186,29 @@ def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: 
     between = 1 - float(model.inertia_) / variance if variance > 0 else 0.0
     centers = model.cluster_centers_[order].astype(np.float64) * float(unit)
     return number[labels], ClusterBasis(centers, sizes[order] / len(vectors), metric, between, notes)
+
+
+def _best(vectors: np.ndarray, k: int, seed: int) -> Any:
+    """scikit-learn's k-means with `n_init=STARTS`, to the last digit, one start after another so that they can be counted."""
+    best: Any = None
+    random = np.random.RandomState(seed)
+    with work(STARTS, "starts") as step, learning("clusters"):
+        kmeans = scikit_learn("cluster", "clusters").KMeans
+        for _ in range(STARTS):
+            each = EachRound(lambda: step(0))
+            model = kmeans(k, n_init=1, random_state=random, algorithm="lloyd", max_iter=MOST_ROUNDS, verbose=each)
+            model.fit(vectors)
+            # The same clusters may have a slightly smaller sum by rounding.
+            if best is None or (model.inertia_ < best.inertia_ and not _same(model.labels_, best.labels_, k)):
+                best = model
+            step(1)
+    return best
+
+
+def _same(labels: np.ndarray, others: np.ndarray, k: int) -> bool:
+    """Whether each cluster lies in one of the others."""
+    pairs = np.bincount(labels.astype(np.int64) * k + others, minlength=k * k).reshape(k, k)
+    return bool((np.count_nonzero(pairs, axis=1) <= 1).all())
 
 
 def _nearest(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:

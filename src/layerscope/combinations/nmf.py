@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -14,8 +16,9 @@ from ..core.note import Note
 from ..core.words import all_channels
 from ..errors import BadOption
 from ..safe_text import counted
+from ..scope.progress import work
 from ..surface import by_surface
-from .basis import LARGEST_SEED, Stored, finite_vectors, fitted_to, learning, left_out, scikit_learn, spread
+from .basis import LARGEST_SEED, EachRound, Stored, finite_vectors, fitted_to, learning, left_out, scikit_learn, spread
 
 MOST_ROUNDS = 400
 STRONGEST = 4
@@ -171,15 +174,16 @@ def _learned(
             f"{by_surface('factors=', '--combine nmf:')}{factors}: {fm.layer.path!r} has {counted(positions, 'position')} and "
             f"{counted(channels, 'channel')}, so use at most {min(positions, channels)}"
         )
-    model = scikit_learn("decomposition", "nmf").NMF(
-        factors, init="nndsvda", solver="cd", random_state=whole("seed", seed, 0, LARGEST_SEED), max_iter=MOST_ROUNDS
-    )
+    seed = whole("seed", seed, 0, LARGEST_SEED)
     matrix, unit = _of_size_one(matrix)
     if not unit:
         return np.zeros((positions, factors)), FactorBasis(
             np.zeros((factors, channels)), np.zeros(factors), (*notes, Note("all-zero", "every value is 0"))
         )
-    with learning("nmf"):
+    with _rounds() as each:
+        model = scikit_learn("decomposition", "nmf").NMF(
+            factors, init="nndsvda", solver="cd", random_state=seed, max_iter=MOST_ROUNDS, verbose=each
+        )
         strengths = model.fit_transform(matrix)
     if model.n_iter_ >= MOST_ROUNDS:
         notes = (*notes, Note("not-settled", f"not converged after {MOST_ROUNDS} rounds"))
@@ -194,12 +198,11 @@ def _learned(
 
 def _solved(matrix: np.ndarray, components: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The non-negative strengths `[position, factor]` of given factors that come closest to the matrix, and their shares."""
-    decomposition = scikit_learn("decomposition", "nmf")
     matrix, unit = _of_size_one(matrix)
     if not unit or not components.any():
         return np.zeros((len(matrix), len(components)), np.float32), np.zeros(len(components))
-    with learning("nmf"):
-        strengths, _, _ = decomposition.non_negative_factorization(
+    with _rounds() as each:
+        strengths, _, _ = scikit_learn("decomposition", "nmf").non_negative_factorization(
             matrix,
             H=np.ascontiguousarray(components, np.float32),
             n_components=len(components),
@@ -208,8 +211,25 @@ def _solved(matrix: np.ndarray, components: np.ndarray) -> tuple[np.ndarray, np.
             solver="cd",
             tol=1e-6,
             max_iter=MOST_ROUNDS,
+            verbose=each,
         )
     return strengths * np.float32(unit), _shares(matrix, strengths, components)
+
+
+@contextmanager
+def _rounds() -> Iterator[EachRound]:
+    """Around scikit-learn's work, whose `verbose=` it gives; rounds that aren't needed any more count as done."""
+    left = MOST_ROUNDS
+
+    def told() -> None:
+        nonlocal left
+        if left:  # in the round that settles it scikit-learn asks twice
+            left -= 1
+            step(1)
+
+    with work(MOST_ROUNDS, "rounds", most=True) as step, learning("nmf"):
+        yield EachRound(told)
+        step(left)
 
 
 def _of_size_one(matrix: np.ndarray) -> tuple[np.ndarray, float]:

@@ -55,7 +55,7 @@ def progress(observer: Observer | None) -> Iterator[None]:
 
     Args:
         observer: A function of a `Progress` with the attributes `done`, `total` (`None` where it isn't known) and `what`
-            (`"images"`, `"masks"`, `"inputs"`); or `None`.
+            (`"images"`, `"masks"`, `"inputs"`, `"rounds"`, `"starts"`); or `None`.
     """
     token = _OBSERVER.set(observer or _nobody)
     try:
@@ -75,17 +75,17 @@ def observed() -> bool:
 
 
 @contextmanager
-def work(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
+def work(total: int | None, what: str, *, most: bool = False) -> Iterator[Callable[[int], None]]:
     """Around work of `total` steps (`None`: that isn't known); what it gives is told how many more are done.
 
-    Being told raises what the observer raises, `Cancelled` above all.
+    `most`: there may be fewer steps. Being told raises what the observer raises, `Cancelled` above all.
 
     >>> with progress(print), work(3, "masks") as step:
     ...     step(2)
     Progress(done=0, total=3, what='masks')
     Progress(done=2, total=3, what='masks')
     """
-    bar, done = Bar(total, what), 0
+    bar, done = Bar(total, what, most=most), 0
 
     def step(more: int) -> None:
         nonlocal done

@@ -25,18 +25,26 @@ class Line(Protocol):
 class Bar:
     """The bar of one kind of work."""
 
-    def __init__(self, total: int | None, what: str) -> None:
-        self.total, self.what = total, what
-        self._start, self._drawn = time.perf_counter(), 0.0
+    def __init__(self, total: int | None, what: str, *, most: bool = False) -> None:
+        self.total, self.what, self.most = total, what, most
+        self._start, self._drawn, self._done = time.perf_counter(), 0.0, 0
+        self._first = self._start, 0  # when the first step was done, and how many were then: it is often the slowest
         self._line: Line | None = None
 
     def step(self, done: int) -> None:
-        """`done` of the steps are done."""
+        """`done` of the steps are done; 0 may be told again, so that a long first step is seen."""
+        if done and done == self._done:
+            return
+        self._done = done
         now = time.perf_counter()
         passed = now - self._start
-        left = passed * (self.total - done) / done if self.total and done else None
+        since, before = self._first if self._first[1] < done else (self._start, 0)
+        left = (now - since) * (self.total - done) / (done - before) if self.total and done else None
+        if done and not self._first[1]:
+            self._first = now, done
         if self._line is None:
-            if left == 0 or passed + (left or 0) < PATIENCE or not is_seen():
+            expected = passed if self.most else passed + (left or 0)
+            if left == 0 or expected < PATIENCE or not is_seen():
                 return
             if self.what == "images" and any(bar.what == "pictures" for bar in _SHOWN):
                 return  # they are captured while they are drawn
@@ -45,7 +53,7 @@ class Bar:
             return
         assert self._line is not None
         self._drawn = now
-        self._line.draw(done, self.total, describe(done, self.total, self.what, left))
+        self._line.draw(done, self.total, describe(done, self.total, self.what, left, most=self.most))
 
     def _show(self) -> None:
         if self.what == "pictures":
@@ -78,15 +86,18 @@ def in_notebook() -> bool:
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
-def describe(done: int, total: int | None, what: str, left: float | None) -> str:
-    """How far work is, in words.
+def describe(done: int, total: int | None, what: str, left: float | None, *, most: bool = False) -> str:
+    """How far work is, in words; `most`: there may be fewer steps.
 
     >>> describe(16, 1280, "masks", 48.2), describe(16, None, "images", None)
     ('16 of 1,280 masks, about 48 s left', '16 images')
+    >>> describe(100, 400, "rounds", 6.2, most=True)
+    '100 of at most 400 rounds, at most 6 s left'
     """
     if total is None:
         return f"{done:,} {what}"
-    return f"{done:,} of {total:,} {what}" + (f", about {duration(left)} left" if left else "")
+    of, about = ("of at most", "at most") if most else ("of", "about")
+    return f"{done:,} {of} {total:,} {what}" + (f", {about} {duration(left)} left" if left else "")
 
 
 def duration(seconds: float) -> str:

@@ -146,6 +146,31 @@ def test_ranks_are_as_wide_as_each_other_so_that_names_start_at_one_place():
     assert len({small(1).width(rank) for rank in padded}) == 1
 
 
+@pytest.mark.parametrize("of_the_model", [True, False])
+def test_the_numbers_of_named_channels_stand_below_what_they_are(of_the_model):
+    names = [f"name {index % 2}" for index in range(40)]
+    fm = dense(np.arange(40) / 64, names if of_the_model else ())
+    picture = ls.bars(fm, top=3, labels=None if of_the_model else names)
+    lines = {text.text: text for text in picture.texts}
+    column = [lines[text] for text in ("class" if of_the_model else "channel", "39", "38", "37")]
+    assert len({text.x + small(1).width(text.text) for text in column}) == 1
+    assert [text.y for text in column] == sorted(text.y for text in column)
+    assert all(f"{rank}  name {rank % 2}" in lines for rank in (1, 2, 3))
+
+
+def test_a_bar_has_the_colour_of_its_sign_unless_others_are_asked_for():
+    def colors(values, **options):
+        picture = ls.bars(values, by="index", **options)
+        boxes = [(cell.y + cell.height // 2, cell.x + cell.width // 2) for cell in picture.cells]
+        return [tuple(picture.rgb()[box].tolist()) for box in boxes]
+
+    assert len(set(colors([1.0, 2.0, 9.0]))) == 1
+    first, second, third, fourth = colors([1.0, -1.0, 5.0, -5.0])
+    assert first == third != second == fourth
+    assert len(set(colors([1.0, 2.0, 9.0], colors="magma"))) == 3
+    assert len(set(colors([1.0, 2.0, 9.0], scale=ls.Scale((0, 9))))) == 1
+
+
 def test_an_array_of_one_row_is_told_how_it_becomes_channels():
     with raises(ls.BadLayout, "layout='bc'", "1 × 12"):
         ls.bars(noise(1, 12))

@@ -22,7 +22,7 @@ from ..picture.colorbar import round_values
 from ..picture.font import small
 from ..picture.norms import require_positive
 from ..picture.numbers import number
-from ..picture.palette import MARKS
+from ..picture.palette import DIVERGING, MARKS, SEQUENTIAL
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.shapes import Cell
@@ -32,6 +32,9 @@ from .options import DrawOptions, frozen
 ORDERS = {"value": "largest first", "magnitude": "largest magnitude first", "index": ""}
 LENGTH, THICK, PITCH, GAP, LONGEST = 360, 14, 20, 8, 48
 MOST_DECIMALS = 4
+# The length says the value: one colour, and one for each sign, those of the diverging map.
+ONE_SIGN = ("#21908c",) * 2
+BOTH_SIGNS = ("#2f7ca6",) * 16 + ("#c37243",) * 16
 
 
 @keywords
@@ -55,8 +58,8 @@ def bars(
     """The `top` channels of a dense layer as labelled bars from 0, the largest first.
 
     A row has rank, label and true channel number on the left, a bar from 0 (negative values to the left of it), and the
-    value. The numbers are drawn as they are: logits don't become probabilities, and the caption says whether they sum
-    to 1.
+    value. The number stands below the heading `class` for the model's classes, else `channel`. The numbers are drawn as they
+    are: logits don't become probabilities, and the caption says whether they sum to 1.
 
     >>> import numpy as np
     >>> picture = bars(np.array([0.1, 0.7, 0.2]), labels=["cat", "dog", "fox"], top=2)
@@ -72,8 +75,8 @@ def bars(
             default.
         by: The order, `"value"` or `"magnitude"` (largest first, NaN last) or `"index"`.
         scale: `"layer"` (the bars fill the picture), `"images"` (as long in every image), `(low, high)` or a `Scale`.
-        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
-            centred on 0 for values of both signs.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default one colour,
+            and one for each sign, as the length says the value.
         norm: `"linear"` (the usual one), `"log"`, by which bars begin at a power of ten, or `"symlog"`, as in `Scale`.
         text: Size of letters and bars, 1 (screen) to 4; 3 is for print at 300 dpi.
         title: The title in place of the usual one; `""` for none.
@@ -155,7 +158,17 @@ class _Ranking:
         name = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
         # The figure space is as wide as a digit, so names start at one place.
         first = f"{rank + 1}".rjust(len(f"{len(self.indices)}"), "\N{FIGURE SPACE}") + "  " if self.ranked else ""
-        return f"{first}{name + ' ' if name else 'channel '}{f'({channel})' if name else channel}"
+        return first + (name or f"channel {channel}")
+
+    @property
+    def numbers(self) -> list[str]:
+        """The channel of each bar that has a name, below what they are: `class`, `282`, `285` …; none without names."""
+        channels = [str(self.one.channels[index]) for index in self.indices]
+        return [self.noun, *channels] if self.names else []
+
+    @property
+    def noun(self) -> str:
+        return "class" if self.one.names else "channel"
 
 
 def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
@@ -174,7 +187,7 @@ def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
     ranking = _Ranking.of(fm, options)
     one = ranking.one
     rule = _scale(fm, ranking, options)
-    noun, plural = ("class", "classes") if one.names else ("channel", "channels")
+    noun, plural = ranking.noun, "classes" if one.names else "channels"
     of = f"{ranking.among} chosen {plural}" if ranking.among < one.of else counted(one.of, noun, plural)
     count = len(ranking.indices)
     shown = of if count == ranking.among else f"{count} of {of}"
@@ -220,12 +233,13 @@ def _scale(fm: FeatureMap, ranking: _Ranking, options: BarOptions) -> Scale:
     else:
         fitted = options.fit_scale(fm, ranking.one, extent_of(ranking.one.values))
     low, high = fitted.range()
-    colors = options.colors or (options.scale.colors if isinstance(options.scale, Scale) else None)
+    usual = options.scale.colors if isinstance(options.scale, Scale) else SEQUENTIAL
+    colors = options.colors or (None if usual in (SEQUENTIAL, DIVERGING) else usual)
     if fitted.norm != "log":
         low, high = min(low, 0.0), max(high, 0.0)
     elif fitted.per != "fixed" and low > 0:
         low = 10.0 ** floor(log10(low))
-    return Scale.within((low, high), colors, norm=fitted.norm)
+    return Scale.within((low, high), colors or (BOTH_SIGNS if low < 0 < high else ONE_SIGN), norm=fitted.norm)
 
 
 def _norm_notes(rule: Scale) -> tuple[Note, ...]:
@@ -292,25 +306,29 @@ def _draw(ranking: _Ranking, rule: Scale, frame: Frame) -> Picture:
     heads = [ranking.label(rank) for rank in range(count)]
     texts = _texts(ranking.shown)
     low, high = rule.range()
-    axis = _Axis(letters.widest(heads) + round(8 * text), rule, text)
+    numbers, gap = ranking.numbers, round(GAP * text)
+    column = letters.widest(heads) + (2 * gap + letters.widest(numbers) if numbers else 0)
+    axis = _Axis(column + (2 * gap if numbers else gap), rule, text)
     codes = [int(rule.codes(ranking.values[[index]])[0]) for index in ranking.indices]
     marks = {code for code in codes if code in MARKS and (low < high or code in (NAN, POS_INF, NEG_INF))}
-    beside, first = axis.right + round(GAP * text), letters.height + round(4 * text)
+    beside, first = axis.right + gap, letters.height + round(4 * text)
     thick, pitch = round(THICK * text), round(PITCH * text)
     aligned = _aligned(ranking.shown, texts)
     right = beside + letters.widest(aligned)
     size = first + count * pitch, right
     canvas = replace(frame, marks=marks).around(*size)
-    _draw_ticks(canvas, axis, first + count * pitch - (pitch - thick))
+    _draw_ticks(canvas, axis, first + count * pitch - (pitch - thick), column + gap if numbers else 0)
+    lines = [first + row * pitch + (thick - letters.height) // 2 for row in range(count)]
+    for head, line in zip(numbers, [0, *lines], strict=False):
+        canvas.write(column - letters.width(head), line, head, muted=True)
     cells = []
     for row, (index, code, head, label) in enumerate(zip(ranking.indices, codes, heads, texts, strict=True)):
         printed = aligned[row]
         top = first + row * pitch
-        line = top + (thick - letters.height) // 2
-        canvas.write(0, line, head)
+        canvas.write(0, lines[row], head)
         start, stop = _ends(axis, float(ranking.values[index]), code)
         canvas.body[top : top + thick, start:stop] = code
-        canvas.write(right - letters.width(printed), line, printed)
+        canvas.write(right - letters.width(printed), lines[row], printed)
         note = f"{ranking.names[index]}: {label}" if ranking.names else label
         box = canvas.x + start, canvas.y + top, stop - start, thick
         cells.append(Cell(*box, ranking.image, one.channels[index], low, high, note))
@@ -351,8 +369,8 @@ def _ends(axis: _Axis, value: float, code: int) -> tuple[int, int]:
     return min(zero, end), max(zero, end) + 1
 
 
-def _draw_ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
-    """Round numbers above the bars, each with a thin line down."""
+def _draw_ticks(canvas: Canvas, axis: _Axis, bottom: int, left: int) -> None:
+    """Round numbers above the bars, from `left` on, each with a thin line down."""
     letters = canvas.letters
     if axis.low == axis.high:
         return
@@ -365,7 +383,7 @@ def _draw_ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
         canvas.fill(x, top, round(axis.text), bottom - top, color=INK_LIGHT)
         label = number(value)
         wide = letters.width(label)
-        start = max(0, min(x - wide // 2, canvas.width - wide))
+        start = max(left, min(x - wide // 2, canvas.width - wide))
         if start > taken:
             canvas.write(start, 0, label, muted=True)
             taken = start + wide + round(4 * axis.text)

@@ -1,0 +1,129 @@
+/** What one layer makes of one image: its values, decoded as they are needed, and the exact figures of its channels. */
+
+import { decode } from './codes'
+import { decodeHalves } from './half'
+import { type Payload, parse, wide } from './payload'
+import type { MapMeta } from './types'
+
+export const FIGURES = [
+  'min',
+  'mean',
+  'max',
+  'deviation',
+  'sparsity',
+  'positive',
+  'energy',
+  'dead',
+  'constant',
+  'nan',
+  'inf',
+]
+
+export class LayerData {
+  readonly meta: MapMeta
+  /** The true numbers of the channels, by position. */
+  readonly channels: Int32Array
+  readonly count: number
+  readonly rows: number
+  readonly columns: number
+  /** How many planes a channel has: the depth of a volume, else 1. */
+  readonly slices: number
+  /** By name, each `[channel]`. */
+  readonly figures: Readonly<Record<string, Float64Array>>
+  /** `[channel + 1, 101]`: 0 to 100 % of each channel, then of the whole layer. */
+  readonly percentiles: Float64Array | undefined
+  /** The smallest value above 0 of each channel. */
+  readonly least: Float64Array | undefined
+  /** `[channel, axis]`: the first position of the largest true value. */
+  readonly peak: Float64Array | undefined
+  readonly payload: Payload<MapMeta>
+  /** The bit patterns of float16 values. */
+  readonly bits: Uint16Array | undefined
+
+  #decoded: Float32Array | undefined
+  #planes: Float32Array[] = []
+  #positions: Map<number, number> | undefined
+
+  static of(payload: ArrayBuffer | ArrayBufferView | Payload<MapMeta>): LayerData {
+    return new LayerData('tensors' in payload ? payload : parse<MapMeta>(payload))
+  }
+
+  private constructor(payload: Payload<MapMeta>) {
+    const values = payload.tensors['values']!
+    const [count = 0, ...spatial] = values.shape
+    this.payload = payload
+    this.meta = payload.meta
+    this.count = count
+    this.columns = spatial.at(-1) ?? 1
+    this.rows = spatial.at(-2) ?? 1
+    this.slices = spatial.at(-3) ?? 1
+    const numbers = payload.tensors['channels']?.data
+    this.channels = numbers instanceof Int32Array ? numbers : Int32Array.from({ length: count }, (_, index) => index)
+    const statistics = wide(payload, 'statistics')
+    const names = payload.meta.figures ?? FIGURES
+    this.figures = Object.fromEntries(
+      names.map((name, row) => [name, statistics?.subarray(row * count, (row + 1) * count) ?? new Float64Array(count)]),
+    )
+    this.percentiles = wide(payload, 'percentiles')
+    this.least = wide(payload, 'least')
+    this.peak = wide(payload, 'peak')
+    this.bits = values.data instanceof Uint16Array ? values.data : undefined
+  }
+
+  /** Units of one plane. */
+  get size(): number {
+    return this.rows * this.columns
+  }
+
+  get exponent(): number {
+    return this.meta.exponent ?? 0
+  }
+
+  /** The position of a channel by its true number; −1 where it isn't there. */
+  position(channel: number): number {
+    this.#positions ??= new Map(Array.from(this.channels, (each, position) => [each, position]))
+    return this.#positions.get(channel) ?? -1
+  }
+
+  /** The values of one plane, row by row, as a view of what stays decoded. */
+  plane(position: number, slice = 0): Float32Array {
+    const index = position * this.slices + slice
+    const known = this.#planes[index]
+    if (known) return known
+    const { data } = this.payload.tensors['values']!
+    const [from, to] = [index * this.size, (index + 1) * this.size]
+    if (data instanceof Float32Array && !this.exponent) {
+      this.#planes[index] = data.subarray(from, to)
+    } else {
+      this.#decoded ??= new Float32Array(data.length)
+      const out = this.#decoded.subarray(from, to)
+      if (data instanceof Uint16Array) decodeHalves(data.subarray(from, to), out, this.exponent)
+      else if (data instanceof Uint8Array) this.#decodeBytes(data.subarray(from, to), out, position)
+      else for (let unit = 0; unit < out.length; unit++) out[unit] = data[from + unit]! * 2 ** this.exponent
+      this.#planes[index] = out
+    }
+    return this.#planes[index]!
+  }
+
+  #decodeBytes(codes: Uint8Array, out: Float32Array, position: number): void {
+    const limits = wide(this.payload, 'limits')
+    const low = limits?.[2 * position] ?? this.figures['min']![position]!
+    const high = limits?.[2 * position + 1] ?? this.figures['max']![position]!
+    const table = Float32Array.from({ length: 256 }, (_, code) => decode(code, low, high))
+    for (let unit = 0; unit < out.length; unit++) out[unit] = table[codes[unit]!]!
+  }
+
+  /** The values of all planes, channel after channel. */
+  get values(): Float32Array {
+    for (let position = 0; position < this.count; position++) {
+      for (let slice = 0; slice < this.slices; slice++) this.plane(position, slice)
+    }
+    const { data } = this.payload.tensors['values']!
+    return this.#decoded ?? (data as Float32Array)
+  }
+
+  /** One value, rounded as it is stored. */
+  value(position: number, row: number, column: number, slice = 0): number {
+    return this.plane(position, slice)[row * this.columns + column]!
+  }
+}

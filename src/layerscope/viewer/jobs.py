@@ -1,0 +1,136 @@
+"""The jobs of a session: what needs the model waits in one queue, the rest is answered beside it, and each can be cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import BadOption, Cancelled
+from .security import Refused
+
+MOST_WAITING = 128
+BESIDE = frozenset({"manifest", "photo", "classes"})
+AT_ONCE = frozenset({"progress", "cancel"})
+
+
+class Lane:
+    """Threads that take what is put in, in its order. They end with the process, whatever a model still does in them."""
+
+    def __init__(self, name: str, threads: int = 1) -> None:
+        self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self.threads = [
+            # In a copy of the caller's context, so that messages name options as the caller does.
+            threading.Thread(
+                target=contextvars.copy_context().run, args=(self._work,), name=f"layerscope-{name}", daemon=True
+            )
+            for _ in range(threads)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def put(self, function: Callable[[], Any]) -> Future[Any]:
+        """The future of `function`. Raises `Refused` where too many wait."""
+        if self._waiting.qsize() >= MOST_WAITING:
+            raise Refused(503, f"{MOST_WAITING} requests wait already")
+        future: Future[Any] = Future()
+        self._waiting.put((future, function))
+        return future
+
+    def close(self) -> None:
+        """Nothing that waits is begun any more."""
+        while True:
+            try:
+                waiting = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if waiting is not None:
+                waiting[0].cancel()
+        for _ in self.threads:
+            self._waiting.put(None)
+
+    def _work(self) -> None:
+        while (waiting := self._waiting.get()) is not None:
+            future, function = waiting
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = function()
+            except BaseException as error:  # it belongs to whoever waits for the answer
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del waiting, future, function
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A request that is being answered: its work, and what tells that nobody waits for it any more."""
+
+    work: Future[Any]
+    leaving: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
+class Jobs:
+    """Answers of a session to many clients at once."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self._lanes = {"model": Lane("model"), "beside": Lane("beside", 2), "at once": Lane("at-once")}
+        self._running: dict[str, _Job] = {}
+
+    async def answer(
+        self,
+        id: str,
+        op: str,
+        params: dict[str, Any],
+        *,
+        buffers: Sequence[bytes] = (),
+        gone: Callable[[], Coroutine[Any, Any, Any]],
+    ) -> Any:
+        """The session's reply; its work is cancelled when `gone()` is done first, because the client has left.
+
+        Raises what the session raises, `Refused` where too many wait, and `Cancelled`.
+        """
+        if id in self._running:
+            raise BadOption(f"a request {id!r} is being answered already")
+        if op == "cancel":
+            self._drop(str(params.get("of", "")))
+        lane = "at once" if op in AT_ONCE else "beside" if op in BESIDE else "model"
+        work = self._lanes[lane].put(lambda: self.session.answer(op, params, buffers, id=id))
+        answer, leaving = asyncio.wrap_future(work), asyncio.ensure_future(gone())
+        self._running[id] = _Job(work, leaving, asyncio.get_running_loop())
+        try:
+            await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if answer.cancelled():
+                raise Cancelled("the request was cancelled")
+            if answer.done():
+                return answer.result()
+            raise Cancelled("nobody waits for the answer")
+        finally:
+            if not answer.done():
+                if not self._drop(id):
+                    self._lanes["at once"].put(lambda: self.session.answer("cancel", {"of": id}))
+                answer.cancel()
+            leaving.cancel()
+            del self._running[id]
+
+    def close(self) -> None:
+        """End all of them, each at its next step. From any thread."""
+        for id, job in [*self._running.items()]:
+            if not job.work.cancel():
+                self.session.answer("cancel", {"of": id})
+            job.loop.call_soon_threadsafe(job.leaving.cancel)
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _drop(self, id: str) -> bool:
+        """Whether a job has not begun, and never will."""
+        job = self._running.get(id)
+        return job is not None and job.work.cancel()

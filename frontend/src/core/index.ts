@@ -32,17 +32,33 @@ export function codesOf(
   const [rows, columns] = pooledSize(layer.rows, layer.columns, factor)
   const size = rows * columns
   const codes = options.out ?? new Uint8Array(layer.count * size)
-  if (factor > 1) {
-    const planes = pooledPlanes(layer, slice, factor)
-    for (let at = 0; at < layer.count; at++) {
-      encode(planes.subarray(at * size, (at + 1) * size), limits[2 * at]!, limits[2 * at + 1]!, curve, codes, at * size)
-    }
-  } else if (!layer.bits) {
-    for (let at = 0; at < layer.count; at++) {
-      encode(layer.plane(at, slice), limits[2 * at]!, limits[2 * at + 1]!, curve, codes, at * size)
-    }
-  } else encodeHalves(layer, limits, curve, slice, codes)
+  const planes = factor > 1 ? pooledPlanes(layer, slice, factor) : undefined
+  for (let at = 0; at < layer.count; at++) {
+    const range = { low: limits[2 * at]!, high: limits[2 * at + 1]!, curve }
+    if (planes) encode(planes.subarray(at * size, (at + 1) * size), range.low, range.high, curve, codes, at * size)
+    else codesOfPlane(layer, at, range, { slice, out: codes, at: at * size })
+  }
   return { codes, rows, columns }
+}
+
+export interface Range {
+  low: number
+  high: number
+  curve: Curve
+}
+
+/** The codes of one plane: of float16 by a table, where the plane is large or the one before had the same limits. */
+export function codesOfPlane(
+  layer: LayerData,
+  position: number,
+  range: Range,
+  { slice = 0, out = new Uint8Array(layer.size), at = 0 }: { slice?: number; out?: Uint8Array; at?: number } = {},
+): Uint8Array {
+  const { bits, size, slices } = layer
+  const table = bits && tableFor(layer, range, layer.offsets?.[position] ?? 0)
+  if (table) look(bits, (position * slices + slice) * size, table, out, at, size)
+  else encode(layer.plane(position, slice), range.low, range.high, range.curve, out, at)
+  return out
 }
 
 const pools = new WeakMap<LayerData, Map<string, Float32Array>>()
@@ -65,32 +81,29 @@ export function pooledPlanes(layer: LayerData, slice: number, factor: number): F
   return planes
 }
 
-// A table of the codes of all float16 is worth it for so many values that share their limits.
-const WORTH = 4096
-
-function encodeHalves(layer: LayerData, limits: Float64Array, curve: Curve, slice: number, out: Uint8Array): void {
-  const { count, size, slices } = layer
-  const values = halves(layer.exponent)
-  const table = new Uint8Array(65536)
-  for (let at = 0, stop = 1; at < count; at = stop, stop = at + 1) {
-    const [low, high] = [limits[2 * at]!, limits[2 * at + 1]!]
-    while (stop < count && limits[2 * stop] === low && limits[2 * stop + 1] === high) stop++
-    const tabled = (stop - at) * size > WORTH
-    if (tabled) tableOf(values, low, high, curve, table)
-    for (let channel = at; channel < stop; channel++) {
-      if (tabled) look(layer.bits!, (channel * slices + slice) * size, table, out, channel * size, size)
-      else encode(layer.plane(channel, slice), low, high, curve, out, channel * size)
-    }
-  }
-}
-
 function look(bits: Uint16Array, from: number, table: Uint8Array, out: Uint8Array, at: number, size: number): void {
   for (let unit = 0; unit < size; unit++) out[at + unit] = table[bits[from + unit]!]!
 }
 
+// From so many values on, a table of the codes of all float16 takes less time than to work out each code.
+const WORTH = 4096
+
+const last = { key: '', codes: new Uint8Array(65536), seen: 0 }
+
+/** The table of codes where it is worth it, as it is from the second plane on that has the same limits. */
+function tableFor({ exponent, size }: LayerData, { low, high, curve }: Range, offset: number): Uint8Array | undefined {
+  const key = `${low} ${high} ${curve.norm} ${curve.center} ${exponent} ${offset}`
+  if (key !== last.key) Object.assign(last, { key, seen: 0 })
+  const made = last.seen >= WORTH
+  last.seen += size
+  if (last.seen < WORTH) return undefined
+  const values = halves(exponent)
+  if (!made) tableOf(pattern => codeOf(Math.fround(values[pattern]! + offset), low, high, curve), last.codes)
+  return last.codes
+}
+
 /** The codes of all float16. They rise with the values, so that it is enough to look where they change. */
-function tableOf(values: Float32Array, low: number, high: number, curve: Curve, out: Uint8Array): void {
-  const code = (pattern: number) => codeOf(values[pattern]!, low, high, curve)
+function tableOf(code: (pattern: number) => number, out: Uint8Array): void {
   const between = (from: number, to: number, first: number, last: number) => {
     if (first === last) out.fill(first, from, to + 1)
     else if (to - from === 1) {

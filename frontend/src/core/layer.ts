@@ -36,6 +36,10 @@ export class LayerData {
   readonly least: Float64Array | undefined
   /** `[channel, axis]`: the first position of the largest true value. */
   readonly peak: Float64Array | undefined
+  /** What is added to the stored values of each channel; absent where it is 0. */
+  readonly offsets: Float64Array | undefined
+  /** `[channel, prefix]`: the values of the tokens before the grid, named in `meta.prefix`. */
+  readonly tokens: Float64Array | undefined
   readonly payload: Payload<MapMeta>
   /** The bit patterns of float16 values. */
   readonly bits: Uint16Array | undefined
@@ -67,6 +71,8 @@ export class LayerData {
     this.percentiles = wide(payload, 'percentiles')
     this.least = wide(payload, 'least')
     this.peak = wide(payload, 'peak')
+    this.offsets = wide(payload, 'offsets')
+    this.tokens = wide(payload, 'tokens')
     this.bits = values.data instanceof Uint16Array ? values.data : undefined
   }
 
@@ -92,7 +98,8 @@ export class LayerData {
     if (known) return known
     const { data } = this.payload.tensors['values']!
     const [from, to] = [index * this.size, (index + 1) * this.size]
-    if (data instanceof Float32Array && !this.exponent) {
+    const offset = this.offsets?.[position] ?? 0
+    if (data instanceof Float32Array && !this.exponent && !offset) {
       this.#planes[index] = data.subarray(from, to)
     } else {
       this.#decoded ??= new Float32Array(data.length)
@@ -100,6 +107,7 @@ export class LayerData {
       if (data instanceof Uint16Array) decodeHalves(data.subarray(from, to), out, this.exponent)
       else if (data instanceof Uint8Array) this.#decodeBytes(data.subarray(from, to), out, position)
       else for (let unit = 0; unit < out.length; unit++) out[unit] = data[from + unit]! * 2 ** this.exponent
+      if (offset) for (let unit = 0; unit < out.length; unit++) out[unit]! += offset
       this.#planes[index] = out
     }
     return this.#planes[index]!
@@ -113,13 +121,11 @@ export class LayerData {
     for (let unit = 0; unit < out.length; unit++) out[unit] = table[codes[unit]!]!
   }
 
-  /** The values of all planes, channel after channel. */
-  get values(): Float32Array {
-    for (let position = 0; position < this.count; position++) {
-      for (let slice = 0; slice < this.slices; slice++) this.plane(position, slice)
-    }
-    const { data } = this.payload.tensors['values']!
-    return this.#decoded ?? (data as Float32Array)
+  /** All values of a channel, slice after slice. */
+  channel(position: number): Float32Array {
+    const first = this.plane(position)
+    for (let slice = 1; slice < this.slices; slice++) this.plane(position, slice)
+    return new Float32Array(first.buffer, first.byteOffset, this.size * this.slices)
   }
 
   /** One value, rounded as it is stored. */

@@ -15,13 +15,20 @@ export function percentiles(
     const row = (position ?? layer.count) * 101
     return [exact[row + clip[0]]!, exact[row + clip[1]]!]
   }
-  const size = layer.size * layer.slices
-  const from = position === null ? 0 : position * size
-  const count = position === null ? layer.count * size : size
-  const found = layer.bits
-    ? byCounts(layer.bits.subarray(from, from + count), layer.exponent, clip, positive)
-    : bySorting(layer.values.subarray(from, from + count), clip, positive)
-  return position === null && Number.isNaN(found[0]) ? [0, 0] : found
+  const { bits, exponent, offsets, count, size, slices } = layer
+  const units = size * slices
+  if (position === null) {
+    if (bits && !offsets) return orZero(byCounts(bits, exponent, clip, positive))
+    const all = new Float32Array(count * units)
+    for (let at = 0; at < count; at++) all.set(layer.channel(at), at * units)
+    return orZero(bySorting(all, clip, positive))
+  }
+  if (!bits || offsets) return bySorting(layer.channel(position), clip, positive)
+  return byCounts(bits.subarray(position * units, (position + 1) * units), exponent, clip, positive)
+}
+
+function orZero(found: Pair): Pair {
+  return Number.isNaN(found[0]) ? [0, 0] : found
 }
 
 type Pair = [number, number]

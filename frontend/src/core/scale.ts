@@ -56,11 +56,6 @@ export function scaleOf(layer: LayerData, { per, clip = null, norm = 'linear', c
   return { limits, single, center: middle, clip: clipped, norm, curve: curveOf(norm, middle) }
 }
 
-/** The limits alone. */
-export function limits(layer: LayerData, rule: Rule): Float64Array {
-  return scaleOf(layer, rule).limits
-}
-
 /** The centre of a scale of these limits: 0 where they have both signs. */
 export function centred(limits: ArrayLike<number>, norm: Norm, center: number | null = null): number | null {
   if (norm === 'log' || center !== null) return center

@@ -27,12 +27,16 @@ export interface ModelInfo {
   /** How many classes it tells apart; 0 where its output means none. */
   classes: number
   gradients: boolean
+  /** What `ls.open` opened it by; absent for a model object. */
+  source?: string
 }
 
 export interface Prediction {
   index: number
   label: string
   probability: number
+  /** What the number is where it is no probability. */
+  note?: string
 }
 
 export interface InputInfo {
@@ -40,6 +44,8 @@ export interface InputInfo {
   name: string
   width: number
   height: number
+  /** What `capture` finds it by; absent for arrays and uploads. */
+  source?: string
   predictions: Prediction[] | null
 }
 
@@ -67,7 +73,9 @@ export interface CombinationInfo {
   label: string
   needs: 'none' | 'target'
   linear: boolean
-  layers: 'spatial' | 'all'
+  layers: 'spatial' | 'all' | 'attention'
+  /** What may stand behind a colon in `name`, such as `nmf:6` or `similarity:3,4`. */
+  argument?: '' | 'count' | 'unit' | 'token'
 }
 
 export interface ColorsInfo {
@@ -140,6 +148,9 @@ export interface CombineMeta {
   post: Post
   linear: boolean
   rgb: boolean
+  role?: '' | 'rgb' | 'factors' | 'labels'
+  /** The parts of `nmf` and `clusters`. */
+  groups?: { number: number; text: string; color: [number, number, number] }[]
   target: string | null
   notes: string[]
   rule: string
@@ -155,6 +166,7 @@ export type Op =
   | 'probe'
   | 'classes'
   | 'add'
+  | 'predictions'
   | 'picture'
   | 'progress'
   | 'cancel'

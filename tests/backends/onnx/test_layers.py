@@ -313,6 +313,20 @@ def test_a_reader_that_states_axes_wins_over_what_a_guess_led_to() -> None:
     ]
 
 
+@pytest.mark.parametrize(("at", "axes"), [(1, "bchw"), (3, "bhwc"), (-1, "bhwc")])
+def test_a_new_axis_of_a_map_without_channels_is_that_of_the_channels(at: int, axes: str) -> None:
+    nodes = [
+        make_node("Conv", ["x", "w"], ["conv"], "conv"),
+        make_node("ReduceMax", ["conv"], ["top"], "top", axes=[1], keepdims=0),
+        make_node("Unsqueeze", ["top", "at"], ["one"], "one"),
+        make_node("Relu", ["one"], ["y"], "relu"),
+    ]
+    model = model_of(nodes, ["n", 3, 6, 8], ["y"], {"w": random(4, 3, 1, 1), "at": np.array([at])})
+    layers = table(model, random(2, 3, 6, 8))
+    assert [layers[path].axes for path in ("top", "one", "relu")] == ["bhw", axes, axes]
+    assert layers["relu"].spatial == (6, 8)
+
+
 def test_a_permutation_of_another_rank_than_is_known_is_no_fault_of_ours() -> None:
     nodes = [make_node("Relu", ["x"], ["y"], "relu"), make_node("Transpose", ["y"], ["z"], "turn", perm=[1, 0, 2])]
     model = model_of(nodes, None, ["z"])  # type: ignore[arg-type] # even the rank is free

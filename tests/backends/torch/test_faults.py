@@ -506,3 +506,19 @@ def test_the_numbers_of_the_strongest_channels_lie_where_the_channels_lay(index)
     fm = ls.open(model, preprocess=None).capture(x, "last")["last"]
     assert fm.layer.axes == "bhw" and not fm.layer.doubt and fm.layer.lines is not None
     np.testing.assert_array_equal(fm.values[..., 0], model(x))
+
+
+@pytest.mark.parametrize(("turn", "axes"), [(lambda y: y, "bhwc"), (lambda y: y.permute(0, 3, 1, 2), "bchw")])
+def test_classes_as_ones_and_zeros_are_channels(turn, axes):
+    class Masks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Identity()
+
+        def forward(self, x):
+            return self.last(turn(nn.functional.one_hot(self.conv(x).argmax(1), 5)))
+
+    model, x = Masks().eval(), torch.randn(2, 3, 8, 10)
+    fm = ls.open(model, preprocess=None).capture(x, "last")["last"]
+    assert fm.layer.axes == axes and not fm.layer.doubt
+    np.testing.assert_array_equal(fm.values, model.conv(x).argmax(1)[..., None] == torch.arange(5))

@@ -79,7 +79,7 @@ def regroup(axes: str, before: Sequence[int], after: Sequence[int]) -> str | Non
     image = axes.find("b")
     kept = keep_sizes(before, after, image)
     if kept is not None and (image < 0 or before[image] != 1 or _stays(image, kept)):
-        spare = iter(letter for letter in UNUSED if letter not in axes)
+        spare = iter(spare_letters(axes))
         letters = "".join(next(spare, "?") if axis is None else axes[axis] for axis in kept)
         return None if "?" in letters else letters
     letters, stop, end = "", 0, 0
@@ -102,7 +102,7 @@ def regroup(axes: str, before: Sequence[int], after: Sequence[int]) -> str | Non
             return None
         letters += part
     added = len(after) - end  # what is left of the new axes has size one
-    letters += "".join(letter for letter in UNUSED if letter not in letters)[:added]
+    letters += spare_letters(letters)[:added]
     complete = stop == len(before) and len(letters) == len(after)
     return letters if complete and len(set(letters)) == len(letters) else None
 
@@ -160,6 +160,15 @@ def _rename(old: str, count: int, used: str) -> str | None:
     return old + chosen if old == "b" else chosen + old
 
 
+def spare_letters(axes: str) -> str:
+    """Letters for new axes beside these, in their order: a map whose channels went gets channels first.
+
+    >>> spare_letters("bnc"), spare_letters("bhw")
+    ('hwd', 'cdn')
+    """
+    return "".join(letter for letter in "c" + UNUSED if letter not in axes)
+
+
 def drop_axes(axes: str, positions: Sequence[int]) -> str:
     """The axes without those at `positions`."""
     dropped = {position % max(len(axes), 1) for position in positions}  # a number alone may be squeezed, too
@@ -167,16 +176,14 @@ def drop_axes(axes: str, positions: Sequence[int]) -> str:
 
 
 def insert_axes(axes: str, positions: Sequence[int]) -> str | None:
-    """The axes with new ones of size one at `positions` of the result.
+    """The axes with new ones at `positions` of the result.
 
-    >>> insert_axes("bc", [1]), insert_axes("chw", [0])
-    ('bhc', 'bchw')
+    >>> insert_axes("bc", [1]), insert_axes("chw", [0]), insert_axes("bhw", [-1])
+    ('bhc', 'bchw', 'bhwc')
     """
     rank = len(axes) + len(positions)
     added = {position % rank for position in positions}
-    spare = [letter for letter in UNUSED if letter not in axes]
-    if "b" not in axes and 0 in added:
-        spare.insert(0, "b")
+    spare = "b" * ("b" not in axes and 0 in added) + spare_letters(axes)
     if len(spare) < len(added):
         return None
     old, new = iter(axes), iter(spare)

@@ -212,12 +212,11 @@ def _each_step(query: Query) -> str | None:
 
 def with_time(axes: str) -> str | None:
     """The axes with one for time after the batch, `None` where there is no letter left."""
-    return _with_new(axes, 1)
+    return _with_new(axes, 1, "n" if axes == "bc" else "d")
 
 
-def _with_new(axes: str | None, at: int) -> str | None:
+def _with_new(axes: str | None, at: int, letter: str) -> str | None:
     """The axes with a new one at a position."""
-    letter = "n" if axes == "bc" else "d"
     if not axes or letter in axes:
         return None
     at %= len(axes) + 1
@@ -316,25 +315,31 @@ def _insert(query: Query) -> str | None:
     """`ExpandDims` and `Stack`: one axis more."""
     axis = query.option("axis")
     axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis or 0
-    return _with_new(query.source.axes, int(axis)) if query.rank == len(query.source.shape) + 1 else None
+    axes = query.source.axes or ""
+    return _with_new(axes, int(axis), _new(axes)) if query.rank == len(query.source.shape) + 1 else None
+
+
+def _new(axes: str) -> str:
+    """The letter of a new axis: the channels where these went, else time, or whatever else the pictures are of."""
+    return "c" if "c" not in axes else "n" if axes == "bc" else "d"
 
 
 def _get_item(query: Query) -> str | None:
     """What an index of slices and whole numbers leaves: `x[:, 4:-4, ::2]`, `x[:, 0]`."""
-    axes, letters = query.source.axes, ""
+    axes = query.source.axes
     if not axes:
         return None
-    left = iter(axes)
-    for part in full_index(query.arguments, len(axes)):
-        if part is None:
-            letters += next((letter for letter in "dnhw" if letter not in axes + letters), "?")
-        elif isinstance(part, slice):
-            letters += next(left)
-        elif isinstance(part, int):
-            next(left)
-        else:
-            return None
-    return None if "?" in letters else letters
+    parts = full_index(query.arguments, len(axes))
+    if not all(part is None or isinstance(part, slice | int) for part in parts):
+        return None
+    letters = iter(axes)
+    pairs = [(part, next(letters) if part is not None else "") for part in parts]
+    left = [letter for part, letter in pairs if not isinstance(part, int)]
+    after: str | None = "".join(left)
+    for position, letter in enumerate(left):
+        if not letter:
+            after = _with_new(after, position, _new(after or ""))
+    return after
 
 
 def _multiply(query: Query) -> str | None:

@@ -139,9 +139,10 @@ class Flow:
             return
         grid = next((grid for tensor, _ in sources if (grid := self.grid(tensor))), None)
         call = Call(name, func, args, kwargs, *sources[0], grid)
+        whole = name in INDICES or not sources[0][0].is_floating_point()  # a picture all the same
         for result in _tensors((out,)):
             self.without_images |= name == "squeeze" and not result.ndim
-            numbers = result.is_floating_point() or name in INDICES
+            numbers = result.is_floating_point() or whole
             if result.ndim and numbers and not any(result is tensor for tensor, _ in sources):
                 self._note(call, sources, result)
 
@@ -275,6 +276,11 @@ def _squeeze(call: Call, result: torch.Tensor) -> Followed:
     return "".join(letter for index, letter in enumerate(call.axes) if index not in gone), call.grid
 
 
+def _one_hot(call: Call, result: torch.Tensor) -> Followed:
+    """The classes of indices that an `argmax` over the channels gave are channels again, behind the other axes."""
+    return (call.axes + "c" if "c" not in call.axes else None), call.grid
+
+
 def _keep(call: Call, result: torch.Tensor) -> Followed:
     return (call.axes if call.source.ndim == result.ndim else None), call.grid
 
@@ -286,6 +292,7 @@ FUNCTIONS: dict[str, Callable[[Call, torch.Tensor], Followed]] = {
     **dict.fromkeys(RESHAPES, _reshape),
     **dict.fromkeys(MOVES, _permute),
     "__getitem__": _index,
+    "one_hot": _one_hot,
     "select": _select,
     "squeeze": _squeeze,
 }

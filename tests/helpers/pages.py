@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from layerscope.errors import BadOption, Cancelled
 from layerscope.viewer.document import Document
 from layerscope.viewer.frames import pack_frame, unpack_frame
-from layerscope.viewer.jobs import Jobs
+from layerscope.viewer.lanes import Lanes
 from layerscope.viewer.listener import Listener, bind
 from layerscope.viewer.security import Gate
 from layerscope.viewer.server import application
@@ -90,11 +90,11 @@ class Served:
         self.session = session
         self.gate = Gate(host, listening.getsockname()[1])
         self.port, self.token = self.gate.port, self.gate.token
-        self.jobs = Jobs(session)
-        self.listener = Listener(application(self.jobs, self.gate, PAGE), listening)
+        self.lanes = Lanes(session)
+        self.listener = Listener(application(self.lanes, self.gate, PAGE), listening)
 
     def close(self) -> None:
-        self.jobs.close()
+        self.lanes.close()
         self.listener.close()
 
     def send(self, method: str, path: str, body: Any = None, **headers: str | None) -> Answer:

@@ -20,7 +20,7 @@ from .security import HEADERS, MOST_JSON, MOST_UPLOAD, PARAMETER, TOKEN_HEADER, 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from .jobs import Jobs
+    from .lanes import Lanes
 
 LONGEST_ID = 64
 LINGERING = 2.0  # seconds for which a refused client may go on sending, so that it gets to read why
@@ -39,7 +39,7 @@ else
 DOOR_STYLE = "body { font: 16px/1.5 system-ui, sans-serif; margin: 15vh auto; max-width: 36em; padding: 0 1em }"
 
 
-def application(jobs: Jobs, gate: Gate, page: Document) -> ASGIApp:
+def application(lanes: Lanes, gate: Gate, page: Document) -> ASGIApp:
     """What answers the page of one session."""
     door = Document(page.title, DOOR, DOOR_STYLE)
 
@@ -51,7 +51,7 @@ def application(jobs: Jobs, gate: Gate, page: Document) -> ASGIApp:
     async def api(request: Request) -> Response:
         if not gate.admits(request.headers.get(TOKEN_HEADER, "")):
             raise Refused(403, "the token of this server is missing or wrong")
-        return await _answer(jobs, request, *await _read(request))
+        return await _answer(lanes, request, *await _read(request))
 
     app = Starlette(
         routes=[Route("/", show, methods=["GET"]), Route("/api", api, methods=["POST"])],
@@ -131,10 +131,10 @@ async def _read(request: Request) -> tuple[dict[str, Any], list[bytes]]:
     return {"id": id, "op": op, "params": params}, buffers
 
 
-async def _answer(jobs: Jobs, request: Request, message: dict[str, Any], buffers: list[bytes]) -> Response:
+async def _answer(lanes: Lanes, request: Request, message: dict[str, Any], buffers: list[bytes]) -> Response:
     id, op = message["id"], message["op"]
     try:
-        reply = await jobs.answer(id, op, message["params"], buffers=buffers, gone=lambda: _gone(request))
+        reply = await lanes.answer(id, op, message["params"], buffers=buffers, gone=lambda: _gone(request))
     except Refused:
         raise
     except LayerscopeError as error:

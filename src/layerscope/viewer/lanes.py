@@ -77,7 +77,7 @@ class _Job:
     loop: asyncio.AbstractEventLoop
 
 
-class Jobs:
+class Lanes:
     """Answers of a session to many clients at once."""
 
     def __init__(self, session: Any) -> None:

@@ -1,0 +1,153 @@
+/** The map that is made of all channels: `post(W·A + b)` in the page, or what the session computed. */
+
+import { computed, effect, type ReadonlySignal, signal } from '@preact/signals'
+import { drag, rectified, rgb } from '../core/combine'
+import { usualColors } from '../core/paint'
+import { type Scale, scaleOfPlane } from '../core/scale'
+import type { CombineMeta } from '../core/types'
+import type { Payload } from './app'
+import { type Source, Tiles } from './raster'
+import type { Side } from './side'
+
+/** What the page itself makes, beside the manifest's combinations. */
+export const OWN = [
+  ['channel', 'Active channel'],
+  ['mean', 'Mean of all'],
+  ['weights', 'Weighted sum'],
+] as const
+
+export interface Combined {
+  source: Source
+  /** Colours of its own, for three channels that are red, green and blue. */
+  pixels: Uint32Array | null
+  tiles: Tiles
+  scale: Scale
+  colors: string
+  label: string
+  notes: string[]
+}
+
+export class Combiner {
+  readonly combined: ReadonlySignal<Combined | null>
+  private readonly answer = signal<{ payload: Payload; layer: string; input: string } | null>(null)
+  /** The weighted sum as it is, so that a weight that changes costs one plane. */
+  private sum: { source: Source; weights: Map<number, number>; plane: Float32Array } | null = null
+
+  constructor(readonly side: Side) {
+    const { app } = side
+    const mode = computed(() => app.view.value.mode)
+    const weights = computed(() => app.view.value.weights)
+    const post = computed(() => app.view.value.post)
+    const target = computed(() => app.view.value.target)
+    const unit = computed(() => (side.app.view.value.mode === 'similarity' ? side.app.view.value.unit : null))
+    const own = computed(() => OWN.some(([name]) => name === mode.value))
+    let control: AbortController | null = null
+    const asked = effect(() => {
+      control?.abort()
+      this.answer.value = null
+      const data = side.data.value
+      if (!side.shown.value || own.value || !data) return
+      control = new AbortController()
+      const { signal: stopped } = control
+      const { input, layer } = data.meta
+      const rule = app.manifest.value.combinations.find(each => each.name === mode.value)
+      const [row, column] = unit.value ?? [data.rows >> 1, data.columns >> 1]
+      const name = rule?.argument === 'unit' ? `${mode.value}:${row},${column}` : mode.value
+      const params = { input, layer, name, ...(rule?.needs === 'target' && { target: target.value }) }
+      app.payload('combine', params, `Computing ${rule?.label ?? mode.value}`, stopped).then(payload => {
+        if (!stopped.aborted) this.answer.value = { payload, layer, input }
+      }, app.fail)
+    })
+    side.ends.push(asked)
+    this.combined = computed(() => {
+      const [data, source] = [side.data.value, side.source.value]
+      if (!data || !source) return null
+      const { count } = source
+      const name = mode.value
+      if (name === 'channel') {
+        const [low, high] = side.range(side.active.value)
+        const plane = source.plane(side.active.value)
+        return this.shown([plane], `Channel ${side.number(side.active.value)}`, [], [low, high])
+      }
+      if (name === 'mean' || name === 'weights') {
+        const all = name === 'mean'
+        const given = all ? Array.from({ length: count }, (_, each) => [each, 1 / count] as const) : []
+        if (!all) {
+          for (const [channel, weight] of Object.entries(weights.value)) {
+            const each = data.position(Number(channel))
+            if (each >= 0) given.push([each, weight])
+          }
+        }
+        let plane = this.weighted(source, new Map(given))
+        if (!all && post.value === 'relu') plane = rectified(plane.slice())
+        return this.shown([plane], all ? `Mean of ${count} channels` : `Weighted sum of ${given.length} channels`, [])
+      }
+      const answer = this.answer.value
+      if (!answer || answer.layer !== data.meta.layer || answer.input !== data.meta.input) return null
+      return this.answered(source, answer.payload)
+    })
+  }
+
+  private answered(source: Source, { meta, tensors }: Payload): Combined {
+    const about = meta as unknown as CombineMeta
+    const { count } = source
+    const planes: Float32Array[] = []
+    if (about.linear) {
+      const [factors, bias] = [tensors['weights']!.data as Float32Array, tensors['bias']!.data as Float32Array]
+      for (let k = 0; k < bias.length; k++) {
+        const plane = new Float32Array(source.rows * source.columns).fill(bias[k]!)
+        for (let each = 0; each < count; each++) drag(plane, source.plane(each), factors[k * count + each]!)
+        planes.push(about.post === 'relu' ? rectified(plane) : plane)
+      }
+    } else {
+      const { data, shape } = tensors['values'] as unknown as { data: Float32Array; shape: number[] }
+      const size = source.rows * source.columns
+      for (let k = 0; k < shape[0]!; k++) planes.push(data.subarray(k * size, (k + 1) * size))
+    }
+    const label = about.target ? `${about.label} for “${about.target}”` : about.label
+    const combined = this.shown(planes, label, about.notes)
+    if (!about.rgb) return combined
+    const size = source.rows * source.columns
+    const all = new Float32Array(3 * size)
+    for (const [k, plane] of planes.entries()) all.set(plane, k * size)
+    const given = tensors['limits']?.data as Float32Array | undefined
+    const limits = given ?? planes.flatMap(plane => [...scaleOfPlane(plane, { per: 'layer' }).limits])
+    return { ...combined, pixels: rgb(all, limits, this.side.table.value) }
+  }
+
+  private shown(planes: Float32Array[], label: string, notes: string[], given?: [number, number]): Combined {
+    const { side } = this
+    const { rows, columns } = side.source.value!
+    const source = { count: planes.length, rows, columns, plane: (each: number) => planes[each]! }
+    const { norm } = side.scale.value!
+    const scale = scaleOfPlane(planes[0]!, { per: given ?? 'layer', norm })
+    const { manifest, view } = side.app
+    const colors = view.value.colors || usualColors(manifest.value, scale.center)
+    const limits = Float64Array.from({ length: 2 * planes.length }, (_, at) => scale.limits[at % 2]!)
+    return {
+      ...{ source, scale, colors, label, notes },
+      pixels: null,
+      tiles: new Tiles(source, limits, scale.curve),
+    }
+  }
+
+  private weighted(source: Source, weights: Map<number, number>): Float32Array {
+    const known = this.sum
+    const changes: [number, number][] = []
+    if (known?.source === source) {
+      for (const [each, weight] of weights) {
+        const by = weight - (known.weights.get(each) ?? 0)
+        if (by) changes.push([each, by])
+      }
+      for (const [each, weight] of known.weights) if (!weights.has(each)) changes.push([each, -weight])
+    }
+    const { figures } = this.side.data.value!
+    // What was infinite stays so, whatever is taken off again.
+    const lasting = changes.some(([each]) => figures['nan']![each]! + figures['inf']![each]!)
+    const anew = known?.source !== source || lasting || changes.length >= weights.size
+    const plane = anew ? new Float32Array(source.rows * source.columns) : known!.plane.slice()
+    for (const [each, by] of anew ? weights : changes) drag(plane, source.plane(each), by)
+    this.sum = { source, weights, plane }
+    return plane
+  }
+}

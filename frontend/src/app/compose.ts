@@ -1,0 +1,70 @@
+/** A picture with its title and its notes, as the page draws it where there is no Python. */
+
+import { draw } from '../panes/combined'
+import { paint as paintInput } from '../panes/input'
+import { FONT, inks } from '../panes/parts'
+import { paint } from '../panes/sheet'
+import { headings, remarks, rule, span } from '../panes/words'
+import type { App } from './app'
+import type { What } from './export'
+import { grid, Plate } from './raster'
+
+/** Title, what it is, the picture at twice its size, and notes below. */
+export function compose(app: App, what: What): HTMLCanvasElement {
+  const [side] = app.sides
+  const ratio = 2
+  const [title, line] = headings(app, side)
+  const map = side.combined.value
+  const body = document.createElement('canvas')
+  const source = side.source.value!
+  if (what === 'sheet') {
+    const order = side.order.value
+    const size = { width: 960 * ratio, height: 720 * ratio, ratio }
+    const at = grid({ count: order.length, rows: source.rows, columns: source.columns }, size, null)
+    const height = at.down * at.pitchY
+    paint(body, { app, side, order, at, size: { ...size, height } })
+  } else if (what === 'overlay' && side.photo.value) {
+    const [high, wide] = side.photo.value.photo
+    paintInput(
+      body,
+      app,
+      side,
+      side.photo.value,
+      { width: 960 * ratio, height: Math.round((960 * ratio * high) / wide), ratio },
+      true,
+    )
+  } else if (map) {
+    const scale = Math.max(1, Math.floor((640 * ratio) / Math.max(source.rows, source.columns)))
+    const plate = new Plate(source.columns * scale, source.rows * scale)
+    draw(plate, app, map, [0, 0, plate.width, plate.height])
+    Object.assign(body, { width: plate.width, height: plate.height })
+    body.getContext('2d')!.putImageData(plate.image, 0, 0)
+  }
+  const heading = what === 'sheet' ? title : `${map?.label ?? ''} · ${side.layer.value.path}`
+  const scale =
+    map && !map.pixels
+      ? [`From ${span(map.scale.limits[0]!, map.scale.limits[1]!)}, in the colours ${map.colors}.`]
+      : []
+  const notes =
+    what === 'sheet' ? [rule(app, side), ...remarks(side).map(([text]) => text)] : [...scale, ...(map?.notes ?? [])]
+  const canvas = document.createElement('canvas')
+  const [margin, step] = [24 * ratio, 18 * ratio]
+  canvas.width = Math.max(body.width + 2 * margin, 720 * ratio)
+  canvas.height = 3 * margin + 48 * ratio + body.height + notes.length * step
+  const drawn = canvas.getContext('2d')!
+  const { paper, ink, grey } = inks(app)
+  drawn.fillStyle = paper
+  drawn.fillRect(0, 0, canvas.width, canvas.height)
+  const write = (text: string, y: number, size: number, color: string, weight = 400) => {
+    drawn.fillStyle = color
+    drawn.font = `${weight} ${size * ratio}px ${FONT}`
+    drawn.fillText(text, margin, y, canvas.width - 2 * margin)
+  }
+  write(heading, margin + 18 * ratio, 20, ink, 600)
+  write(line, margin + 38 * ratio, 13, grey)
+  drawn.drawImage(body, margin, margin + 52 * ratio)
+  for (const [index, text] of notes.entries()) {
+    write(text, 2 * margin + 58 * ratio + body.height + index * step, 12, grey)
+  }
+  return canvas
+}

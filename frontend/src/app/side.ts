@@ -1,0 +1,149 @@
+/** One layer of one image as it is shown; a viewer has a second one for comparison. Everything follows from the view. */
+
+import { computed, effect, type ReadonlySignal, signal } from '@preact/signals'
+import { row as attended } from '../core/attention'
+import { LayerData } from '../core/layer'
+import { usualColors } from '../core/paint'
+import type { Payload } from '../core/payload'
+import { find } from '../core/query'
+import { type Scale, scaleOf } from '../core/scale'
+import { order as sorted } from '../core/sort'
+import type { InputInfo, LayerInfo, MapMeta, PhotoMeta } from '../core/types'
+import type { App } from './app'
+import { type Combined, Combiner } from './combined'
+import { type Source, Tiles } from './raster'
+
+export interface Photo extends PhotoMeta {
+  bitmap: ImageBitmap
+  input: string
+}
+
+export class Side {
+  readonly shown: ReadonlySignal<boolean>
+  readonly input: ReadonlySignal<InputInfo>
+  readonly layer: ReadonlySignal<LayerInfo>
+  readonly data = signal<LayerData | null>(null)
+  readonly photo = signal<Photo | null>(null)
+  /** The planes that are drawn: of the slice, or of the query of an attention map. */
+  readonly source: ReadonlySignal<Source | null>
+  readonly scale: ReadonlySignal<Scale | null>
+  readonly colors: ReadonlySignal<string>
+  readonly table: ReadonlySignal<Uint32Array>
+  readonly tiles: ReadonlySignal<Tiles | null>
+  /** What is wrong with the condition in `find`. */
+  readonly wrong: ReadonlySignal<string>
+  /** Indices of the channels of the sheet, in its order. */
+  readonly order: ReadonlySignal<number[]>
+  /** Index of the active channel, -1 without values. */
+  readonly active: ReadonlySignal<number>
+  readonly combined: ReadonlySignal<Combined | null>
+  readonly ends: (() => void)[] = []
+
+  constructor(
+    readonly app: App,
+    readonly index: 0 | 1,
+  ) {
+    const { view } = app
+    const beside = () => (index ? view.value.beside : null)
+    const of = <K extends keyof typeof view.value>(key: K) => computed(() => view.value[key])
+    const [slice, query, scale, clip, norm, name, sort, text, active] = [
+      ...([of('slice'), of('query'), of('scale'), of('clip'), of('norm'), of('colors')] as const),
+      ...([of('sort'), of('find'), of('active')] as const),
+    ] as const
+    this.shown = computed(() => !index || view.value.beside !== null)
+    this.input = computed(() => app.input(beside()?.input ?? view.value.input))
+    this.layer = computed(() => app.layer(beside()?.layer ?? view.value.layer))
+    this.source = computed(() => {
+      const data = this.data.value
+      if (!data) return null
+      const { count, rows, columns, meta } = data
+      if (meta.kind === 'attention') {
+        const planes = attended(data, query.value)
+        const [down, across] = meta.grid ?? [1, planes[0]?.length ?? 1]
+        return { count, rows: down, columns: across, plane: each => planes[each]! }
+      }
+      const at = Math.min(slice.value, data.slices - 1)
+      return { count, rows, columns, plane: each => data.plane(each, at) }
+    })
+    this.scale = computed(() => {
+      const data = this.data.value
+      if (!data) return null
+      const rule = scale.value
+      // One number for each channel has no range of its own.
+      const alone = rule === 'channel' && data.size * data.slices === 1
+      return scaleOf(data, { per: alone ? 'layer' : rule, clip: clip.value, norm: norm.value })
+    })
+    this.colors = computed(() => name.value || usualColors(app.manifest.value, this.scale.value?.center ?? null))
+    this.table = computed(() => app.colors(this.colors.value, this.scale.value))
+    this.tiles = computed(() => {
+      const [source, shown] = [this.source.value, this.scale.value]
+      return source && shown && new Tiles(source, shown.limits, shown.curve)
+    })
+    const found = computed(() => {
+      const data = this.data.value
+      return data && text.value.trim() ? find(data, text.value) : null
+    })
+    this.wrong = computed(() => (typeof found.value === 'string' ? found.value : ''))
+    this.order = computed(() => {
+      const data = this.data.value
+      if (!data) return []
+      const every = sort.value === 'index' ? [...data.channels.keys()] : [...sorted(data, sort.value)]
+      if (!found.value || typeof found.value === 'string') return every
+      if (sort.value === 'index') return [...found.value]
+      const chosen = new Set(found.value)
+      return every.filter(each => chosen.has(each))
+    })
+    this.active = computed(() => {
+      const data = this.data.value
+      return data ? Math.max(0, data.position(active.value)) : -1
+    })
+    this.combined = new Combiner(this).combined
+    this.load()
+  }
+
+  /** Keeps values and photo those of the view; what is shown stays until the next is there. */
+  private load() {
+    const { app } = this
+    let control: AbortController | null = null
+    const values = effect(() => {
+      control?.abort()
+      if (!this.shown.value) return
+      control = new AbortController()
+      const { signal: stopped } = control
+      const [input, layer] = [this.input.value.id, this.layer.value]
+      if (layer.kind_of === 'none') return
+      app.payload('map', { input, layer: layer.id }, `Running the model up to ${layer.path}`, stopped).then(payload => {
+        if (!stopped.aborted) this.data.value = LayerData.of(payload as unknown as Payload<MapMeta>)
+      }, app.fail)
+    })
+    const photos = effect(() => {
+      const { id, width, predictions } = this.input.value
+      if (!this.shown.value) return
+      if (!predictions && app.host.caps.request) app.predict(id)
+      if (!width) {
+        this.photo.value = null
+        return
+      }
+      app.payload('photo', { input: id }, '').then(async ({ meta, tensors }) => {
+        const photo = meta as unknown as PhotoMeta
+        const bitmap = await createImageBitmap(new Blob([tensors['image']!.data as BlobPart], { type: photo.media }))
+        if (this.input.value.id === id) this.photo.value = { ...photo, bitmap, input: id }
+      }, app.fail)
+    })
+    this.ends.push(values, photos)
+  }
+
+  close = () => {
+    for (const end of this.ends) end()
+    this.photo.value?.bitmap.close()
+  }
+
+  /** The limits of a channel. */
+  range(index: number): [number, number] {
+    const { limits } = this.scale.value!
+    return [limits[2 * index]!, limits[2 * index + 1]!]
+  }
+
+  /** The true number of a channel. */
+  number = (index: number) => this.data.value?.channels[index] ?? index
+}

@@ -1,0 +1,215 @@
+/** The map made of all channels, large, with its bar; the class it is for; the weights. */
+
+import { useComputed, useSignal, useSignalEffect } from '@preact/signals'
+import { useRef } from 'preact/hooks'
+import type { App } from '../app/app'
+import { type Combined as Map2, OWN } from '../app/combined'
+import { Plate } from '../app/raster'
+import type { Side } from '../app/side'
+import { Ramp } from './bar'
+import { Button, Choice, type Choices, context, point, useSize } from './parts'
+import { outline, unitBox } from './sheet'
+
+export function Combined({ app, side }: { app: App; side: Side }) {
+  const view = app.view.value
+  const { combinations, model } = app.manifest.value
+  const rule = combinations.find(each => each.name === view.mode)
+  const shown = side.combined.value
+  const kind = side.layer.value.kind_of
+  const fits = combinations.filter(
+    ({ name, layers }) => name !== 'mean' && (layers === 'all' || (layers === 'attention') === (kind === 'attention')),
+  )
+  const modes: Choices = [...OWN, ...fits.map(each => [each.name, each.label] as const)]
+  if (side.source.value?.rows === 1 && side.source.value.columns === 1) return null
+  return (
+    <section class="combined" aria-label="Combined map">
+      {side.index === 0 && (
+        <header>
+          <Choice label="Combine" value={view.mode} of={modes} pick={mode => app.set({ mode })} />
+          {rule?.needs === 'target' && model.classes > 0 && <Target app={app} side={side} />}
+        </header>
+      )}
+      <MapCanvas app={app} side={side} />
+      {shown?.notes.map(text => (
+        <p key={text} class="note">
+          {text}
+        </p>
+      ))}
+      {view.mode === 'weights' && side.index === 0 && <Weights app={app} side={side} />}
+    </section>
+  )
+}
+
+function MapCanvas({ app, side }: { app: App; side: Side }) {
+  const { ref, size } = useSize<HTMLDivElement>()
+  const [below, above] = [useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null)]
+  const box = useComputed(() => {
+    const source = side.source.value
+    const { width, height } = size.value
+    if (!source || !width) return null
+    const scale = Math.min(width / source.columns, height / source.rows)
+    // Whole pixels for each unit, where that costs little.
+    const whole = Math.floor(scale) >= 0.85 * scale ? Math.floor(scale) : scale
+    const [wide, high] = [Math.max(1, Math.round(source.columns * whole)), Math.max(1, Math.round(source.rows * whole))]
+    return [0, 0, wide, high] as [number, number, number, number]
+  })
+  useSignalEffect(() => {
+    const drawn = context(below.current!, size.value)
+    const [map, at] = [side.combined.value, box.value]
+    if (!map || !at) return
+    const plate = new Plate(at[2], at[3])
+    draw(plate, app, map, at)
+    drawn.putImageData(plate.image, 0, 0)
+  })
+  useSignalEffect(() => {
+    const drawn = context(above.current!, size.value)
+    const [source, at, unit] = [side.source.value, box.value, app.unit(side)]
+    if (source && at && unit) outline(drawn, unitBox(unit, source, at, 5 * size.value.ratio), size.value.ratio)
+  })
+  const hit = (event: MouseEvent): [number, number] | null => {
+    const [source, at] = [side.source.value, box.value]
+    if (!source || !at) return null
+    const [px, py] = point(event, ref.current!, size.value.ratio)
+    const [y, x] = [Math.floor((py / at[3]) * source.rows), Math.floor((px / at[2]) * source.columns)]
+    return y >= 0 && y < source.rows && x >= 0 && x < source.columns ? [y, x] : null
+  }
+  const map = side.combined.value
+  const source = side.source.value
+  const ramp =
+    map && !map.pixels ? { low: map.scale.limits[0]!, high: map.scale.limits[1]!, curve: map.scale.curve } : null
+  return (
+    <>
+      <h2>{map?.label ?? '…'}</h2>
+      <div class="map">
+        <div
+          class="field"
+          ref={ref}
+          style={{ aspectRatio: source ? `${source.columns} / ${source.rows}` : '1' }}
+          onPointerMove={event => {
+            const unit = hit(event)
+            app.hover.value = unit && { side, channel: side.active.value, unit }
+          }}
+          onPointerLeave={() => (app.hover.value = null)}
+          onClick={event => {
+            const unit = hit(event)
+            if (unit) app.set({ unit })
+          }}
+        >
+          <canvas ref={below} role="img" aria-label={map?.label ?? 'nothing yet'} />
+          <canvas ref={above} aria-hidden="true" />
+        </div>
+        {ramp && <Ramp range={ramp} table={app.colors(map!.colors, null)} tall name="Combined map" />}
+      </div>
+    </>
+  )
+}
+
+/** A combination in a box of a plate. */
+export function draw(
+  plate: Plate,
+  app: App,
+  { source, tiles, pixels, colors }: Map2,
+  box: [number, number, number, number],
+) {
+  if (pixels) plate.block(pixels, null, source, box)
+  else plate.block(tiles.codes(0, 1).codes, app.colors(colors, null), source, box)
+}
+
+/** The class that a combination is for: by the model's own answers first, then by what is typed. */
+function Target({ app, side }: { app: App; side: Side }) {
+  const found = useSignal<{ index: number; label: string }[]>([])
+  const { target } = app.view.value
+  const own = side.input.value.predictions ?? []
+  const known = [...own, ...found.value]
+  const label =
+    known.find(each => each.index === target)?.label ?? (target === null ? own[0]?.label : `class ${target}`) ?? ''
+  const type = (text: string) => {
+    const chosen = known.find(each => `${each.label} · ${each.index}` === text)
+    if (chosen) return app.set({ target: chosen.index })
+    if (/^\d+$/.test(text)) app.set({ target: Number(text) })
+    if (text.length > 1 && app.host.caps.request) {
+      app
+        .ask<{ classes: { index: number; label: string }[] }>('classes', { text })
+        .then(({ result }) => (found.value = result.classes), app.fail)
+    }
+  }
+  const options = new Map(known.map(each => [each.index, each]))
+  return (
+    <label class="choice">
+      <span>Class</span>
+      <input
+        list="layerscope-classes"
+        placeholder={label}
+        aria-label={`Class of the combination, now ${label}`}
+        onFocus={event => (event.currentTarget.value = '')}
+        onInput={event => type(event.currentTarget.value)}
+        onChange={event => {
+          event.currentTarget.value = ''
+          event.currentTarget.blur()
+        }}
+      />
+      <datalist id="layerscope-classes">
+        {[...options.values()].map(each => (
+          <option key={each.index} value={`${each.label} · ${each.index}`} />
+        ))}
+      </datalist>
+    </label>
+  )
+}
+
+function Weights({ app, side }: { app: App; side: Side }) {
+  const { selected, weights, post, active } = app.view.value
+  const set = (channel: number, weight: number) => {
+    if (Number.isFinite(weight)) app.set({ weights: { ...app.view.value.weights, [channel]: weight } })
+  }
+  const reach = Math.max(1, ...Object.values(weights).map(Math.abs))
+  return (
+    <div class="weights">
+      {selected.map(channel => (
+        <div key={channel}>
+          <button type="button" title={`Show channel ${channel}`} onClick={() => app.set({ active: channel })}>
+            {channel}
+          </button>
+          <input
+            type="range"
+            {...{ min: -reach, max: reach, step: 'any' }}
+            value={weights[channel] ?? 0}
+            aria-label={`Weight of channel ${channel}`}
+            onInput={event => set(channel, Math.round(event.currentTarget.valueAsNumber * 100) / 100)}
+          />
+          <input
+            type="number"
+            step={0.1}
+            value={weights[channel] ?? 0}
+            aria-label={`Weight of channel ${channel} as a number`}
+            onChange={event => set(channel, event.currentTarget.valueAsNumber)}
+          />
+          <Button title={`Leave channel ${channel} out`} on={() => app.pick(channel)}>
+            ×
+          </Button>
+        </div>
+      ))}
+      {!selected.length && <p class="note">Ctrl-click tiles, or press Space, to pick channels.</p>}
+      <footer>
+        {!selected.includes(active) && side.data.value && (
+          <button type="button" onClick={() => app.pick(side.number(side.active.value))}>
+            Add channel {side.number(side.active.value)}
+          </button>
+        )}
+        {selected.length > 0 && (
+          <button type="button" onClick={() => app.set({ selected: [], weights: {} })}>
+            Clear
+          </button>
+        )}
+        <label>
+          <input
+            type="checkbox"
+            checked={post === 'relu'}
+            onChange={event => app.set({ post: event.currentTarget.checked ? 'relu' : 'none' })}
+          />
+          only above 0
+        </label>
+      </footer>
+    </div>
+  )
+}

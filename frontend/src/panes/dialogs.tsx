@@ -1,0 +1,96 @@
+/** What lies over the panes: the keys, and what can be saved. */
+
+import { useSignal } from '@preact/signals'
+import type { ComponentChildren } from 'preact'
+import { useEffect, useRef } from 'preact/hooks'
+import type { App } from '../app/app'
+import { COMMANDS } from '../app/commands'
+import { download, fileName, saveCsv, savePicture, WHAT } from '../app/export'
+import { line } from '../core/python'
+import { Button } from './parts'
+
+function Dialog({ app, title, children }: { app: App; title: string; children: ComponentChildren }) {
+  const ref = useRef<HTMLDialogElement>(null)
+  useEffect(() => {
+    ref.current!.showModal()
+  }, [])
+  return (
+    <dialog
+      ref={ref}
+      aria-label={title}
+      onClose={() => (app.dialog.value = '')}
+      onClick={event => event.target === ref.current && ref.current!.close()}
+    >
+      <header>
+        <h2>{title}</h2>
+        <Button title="Close" on={() => ref.current!.close()}>
+          ×
+        </Button>
+      </header>
+      {children}
+    </dialog>
+  )
+}
+
+export function Help({ app }: { app: App }) {
+  return (
+    <Dialog app={app} title="Keys">
+      <dl class="keys">
+        {COMMANDS.map(({ keys, shown, text }) => (
+          <div key={text}>
+            <dt>
+              <kbd>{shown ?? keys.join(' ')}</kbd>
+            </dt>
+            <dd>{text}</dd>
+          </div>
+        ))}
+      </dl>
+      <p class="note">
+        Point at a tile, the combined map or the photo: the unit is marked in all three, with the part of the photo that
+        it sees. Click pins it. Ctrl-click picks channels for a weighted sum. Double-click shows one channel large. The
+        wheel zooms, dragging moves. Drag on the histogram to set the limits of the colours.
+      </p>
+      <p class="note">layerscope {app.manifest.value.version}</p>
+    </Dialog>
+  )
+}
+
+export function Save({ app }: { app: App }) {
+  const copied = useSignal('')
+  const copy = (name: string, text: string) =>
+    navigator.clipboard.writeText(text).then(() => (copied.value = name), app.fail)
+  const python = line(app.view.value, app.manifest.value)
+  const view = JSON.stringify(app.view.value)
+  const texts = [
+    ['Python', python],
+    ['View as JSON', view],
+  ] as const
+  return (
+    <Dialog app={app} title="Save what is seen">
+      <div class="files">
+        {WHAT.map(([what, text]) => (
+          <button key={what} type="button" onClick={() => savePicture(app, what).catch(app.fail)}>
+            {text} <small>PNG</small>
+          </button>
+        ))}
+        <button type="button" onClick={() => saveCsv(app)}>
+          Statistics <small>CSV</small>
+        </button>
+        <button type="button" onClick={() => download(view, fileName(app, 'view', 'json'), 'application/json')}>
+          View <small>JSON</small>
+        </button>
+      </div>
+      {texts.map(([name, text]) => (
+        <section key={name}>
+          <header>
+            <h3>{name}</h3>
+            <button type="button" onClick={() => copy(name, text)}>
+              {copied.value === name ? 'Copied' : 'Copy'}
+            </button>
+          </header>
+          <textarea readOnly rows={name === 'Python' ? 6 : 3} value={text} aria-label={name} />
+        </section>
+      ))}
+    </Dialog>
+  )
+}

@@ -1,0 +1,181 @@
+/** The photo: what of it the model saw, the combined map laid over it, and the region of the probed unit. */
+
+import { useComputed, useSignalEffect } from '@preact/signals'
+import { useRef } from 'preact/hooks'
+import type { App } from '../app/app'
+import type { Combined } from '../app/combined'
+import type { Photo, Side } from '../app/side'
+import { cell, field, unitAt } from '../core/regions'
+import { context, inks, point, type Size, useSize } from './parts'
+import { outline } from './sheet'
+import { percent } from './words'
+
+type Box = [number, number, number, number]
+
+export function Input({ app, side }: { app: App; side: Side }) {
+  const { ref, size } = useSize<HTMLDivElement>()
+  const [below, above] = [useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null)]
+  const photo = side.photo.value
+  /** Device pixels for each pixel of the photo. */
+  const scale = useComputed(() => (side.photo.value ? size.value.width / side.photo.value.photo[1] : 0))
+  useSignalEffect(() => {
+    if (side.photo.value && size.value.width) paint(below.current!, app, side, side.photo.value, size.value)
+  })
+  useSignalEffect(() => {
+    const drawn = context(above.current!, size.value)
+    const [data, unit] = [side.data.value, app.unit(side)]
+    const shown = (box: Box | null, strong: boolean) => {
+      if (!box) return
+      const [top, left, high, wide] = box.map(each => each * scale.value) as Box
+      outline(drawn, [left, top, Math.max(3, wide), Math.max(3, high)], size.value.ratio, strong)
+    }
+    if (!data || !unit) return
+    shown(within(field(data, ...unit), data.meta.placement?.photo), true)
+    shown(cell(data, ...unit), false)
+  })
+  const hit = (event: MouseEvent): [number, number] | null => {
+    const data = side.data.value
+    if (!data || !scale.value) return null
+    const [px, py] = point(event, ref.current!, size.value.ratio)
+    return unitAt(data, py / scale.value, px / scale.value)
+  }
+  const { overlay, opacity } = app.view.value
+  const input = side.input.value
+  return (
+    <section class="input" aria-label="Input">
+      <div
+        class="field"
+        ref={ref}
+        style={{
+          aspectRatio: photo ? `${photo.photo[1]} / ${photo.photo[0]}` : `${input.width || 1} / ${input.height || 1}`,
+        }}
+        onPointerMove={event => {
+          const unit = hit(event)
+          app.hover.value = unit && { side, channel: side.active.value, unit }
+          if (unit && side.data.value?.meta.kind === 'attention') app.query(side, unit)
+        }}
+        onPointerLeave={() => (app.hover.value = null)}
+        onClick={event => {
+          const unit = hit(event)
+          if (unit) app.set({ unit })
+        }}
+      >
+        <canvas ref={below} role="img" aria-label={`The photo ${input.name}`} />
+        <canvas ref={above} aria-hidden="true" />
+      </div>
+      {side.index === 0 && (
+        <div class="row">
+          <label>
+            <input
+              type="checkbox"
+              checked={overlay}
+              onChange={event => app.set({ overlay: event.currentTarget.checked })}
+            />
+            Overlay
+          </label>
+          <input
+            type="range"
+            {...{ min: 0, max: 1, step: 0.05 }}
+            value={opacity}
+            disabled={!overlay}
+            aria-label="Strength of the overlay"
+            onInput={event => app.set({ opacity: event.currentTarget.valueAsNumber })}
+          />
+        </div>
+      )}
+      {input.predictions && (
+        <ol class="classes">
+          {input.predictions.slice(0, 3).map(each => (
+            <li key={each.index}>
+              <button
+                type="button"
+                title={`Class ${each.index}`}
+                aria-pressed={app.view.value.target === each.index}
+                onClick={() => app.set({ target: each.index })}
+              >
+                <span>{each.label}</span>
+                <span>{percent(each.probability)}</span>
+              </button>
+            </li>
+          ))}
+        </ol>
+      )}
+    </section>
+  )
+}
+
+/** The part of a box that lies on the photo; `null` for one without an end. */
+export function within(box: Box | null, photo: [number, number] | undefined): Box | null {
+  if (!box || !photo) return box
+  const [top, left] = [Math.max(0, box[0]), Math.max(0, box[1])]
+  const [bottom, right] = [Math.min(photo[0], box[0] + box[2]), Math.min(photo[1], box[1] + box[3])]
+  return [top, left, bottom - top, right - left]
+}
+
+export function paint(canvas: HTMLCanvasElement, app: App, side: Side, photo: Photo, size: Size, always = false) {
+  const drawn = context(canvas, size)
+  const { width, height } = size
+  drawn.imageSmoothingQuality = 'high'
+  drawn.drawImage(photo.bitmap, 0, 0, width, height)
+  const data = side.data.value
+  const { overlay, opacity } = app.view.value
+  const map = overlay || always ? side.combined.value : null
+  const fits = data && data.meta.input === photo.input
+  if (fits && map) {
+    const image = drawn.getImageData(0, 0, width, height)
+    blend(image, app, side, map, width / photo.photo[1], opacity)
+    drawn.putImageData(image, 0, 0)
+  }
+  const box = fits ? data.meta.placement?.box : null
+  if (!box) return
+  const scale = width / photo.photo[1]
+  const [top, left, high, wide] = box.map(each => Math.round(each * scale)) as Box
+  if (top > 0 || left > 0 || top + high < height - 1 || left + wide < width - 1) {
+    // What the model didn't see is faded into the paper.
+    drawn.fillStyle = inks(app).paper
+    drawn.globalAlpha = 0.6
+    drawn.fillRect(0, 0, width, top)
+    drawn.fillRect(0, top + high, width, height)
+    drawn.fillRect(0, top, left, high)
+    drawn.fillRect(left + wide, top, width, high)
+    drawn.globalAlpha = 1
+  }
+}
+
+/** The map over a greyed photo: opacity carries the strength, hue the value. Cells keep their edges. */
+function blend(
+  { data: rgba, width, height }: ImageData,
+  app: App,
+  side: Side,
+  map: Combined,
+  scale: number,
+  opacity: number,
+) {
+  const layer = side.data.value!
+  const { columns } = map.source
+  const [codes, table] = [map.tiles.codes(0, 1).codes, app.colors(map.colors, null)]
+  const signed = map.scale.center !== null
+  const strengths = Float32Array.from({ length: 256 }, (_, code) => {
+    if (code > 240) return code === 241 ? 0 : 1
+    return signed ? Math.abs(code - 120) / 120 : code / 240
+  })
+  const along = (count: number, at: (pixel: number) => [number, number] | null, which: 0 | 1) =>
+    Int32Array.from({ length: count }, (_, pixel) => at((pixel + 0.5) / scale)?.[which] ?? -1)
+  const { placement } = layer.meta
+  const [top, left, tall, wide] = placement?.box ?? [0, 0, height / scale, width / scale]
+  const rows = along(height, y => unitAt(layer, y, left + wide / 2), 0)
+  const across = along(width, x => unitAt(layer, top + tall / 2, x), 1)
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, at += 4) {
+      const [row, column] = [rows[y]!, across[x]!]
+      const grey = 0.3 * rgba[at]! + 0.59 * rgba[at + 1]! + 0.11 * rgba[at + 2]!
+      const unit = row < 0 || column < 0 ? -1 : row * columns + column
+      const pixel = unit < 0 ? 0 : map.pixels ? map.pixels[unit]! : table[codes[unit]!]!
+      const alpha = unit < 0 ? 0 : opacity * (map.pixels ? 1 : strengths[codes[unit]!]!)
+      const dim = grey * (1 - alpha)
+      rgba[at] = dim + alpha * (pixel & 255)
+      rgba[at + 1] = dim + alpha * ((pixel >> 8) & 255)
+      rgba[at + 2] = dim + alpha * ((pixel >> 16) & 255)
+    }
+  }
+}

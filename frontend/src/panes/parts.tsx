@@ -1,0 +1,94 @@
+/** What all panes are made of: a canvas as large as its place, a choice, and a button. */
+
+import { useSignal } from '@preact/signals'
+import type { ComponentChildren } from 'preact'
+import { useLayoutEffect, useRef } from 'preact/hooks'
+import type { App } from '../app/app'
+
+export interface Size {
+  width: number
+  height: number
+  /** Device pixels for each pixel of the page. */
+  ratio: number
+}
+
+/** The size of an element in device pixels, as it changes. */
+export function useSize<E extends HTMLElement>() {
+  const ref = useRef<E>(null)
+  const size = useSignal<Size>({ width: 0, height: 0, ratio: 1 })
+  useLayoutEffect(() => {
+    const measure = () => {
+      const { clientWidth, clientHeight } = ref.current!
+      const ratio = devicePixelRatio || 1
+      const next = { width: Math.round(clientWidth * ratio), height: Math.round(clientHeight * ratio), ratio }
+      if (JSON.stringify(next) !== JSON.stringify(size.value)) size.value = next
+    }
+    const observer = new ResizeObserver(measure)
+    observer.observe(ref.current!)
+    measure()
+    return () => observer.disconnect()
+  }, [])
+  return { ref, size }
+}
+
+/** A canvas in device pixels, cleared. */
+export function context(canvas: HTMLCanvasElement, { width, height }: Size): CanvasRenderingContext2D {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height })
+  const drawn = canvas.getContext('2d')!
+  drawn.clearRect(0, 0, width, height)
+  return drawn
+}
+
+export type Choices = readonly (readonly [value: string, label: string])[]
+
+export function Choice(props: {
+  label: string
+  value: string
+  of: Choices
+  pick: (value: string) => void
+  name?: string
+}) {
+  const { label, value, of, pick } = props
+  return (
+    <label class="choice">
+      <span>{label}</span>
+      <select value={value} onChange={event => pick(event.currentTarget.value)}>
+        {of.map(([each, text]) => (
+          <option key={each} value={each}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </label>
+  )
+}
+
+export function Button(props: {
+  on: () => void
+  title: string
+  children: ComponentChildren
+  pressed?: boolean
+  disabled?: boolean
+}) {
+  const { on, title, children, pressed, disabled } = props
+  return (
+    <button type="button" title={title} aria-label={title} aria-pressed={pressed} disabled={disabled} onClick={on}>
+      {children}
+    </button>
+  )
+}
+
+/** The colours of paper and ink as the theme has them. */
+export const inks = (app: App) =>
+  app.theme.value === 'dark'
+    ? { paper: '#16181c', ink: '#e8eaed', grey: '#9aa0a9', line: '#383c44' }
+    : { paper: '#ffffff', ink: '#181b21', grey: '#646a73', line: '#d9dbdf' }
+
+export const FONT =
+  'ui-sans-serif, system-ui, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", Arial, sans-serif'
+
+/** The pixel of a point of an event on a canvas, in device pixels. */
+export function point(event: MouseEvent, element: Element, ratio: number): [number, number] {
+  const box = element.getBoundingClientRect()
+  return [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio]
+}

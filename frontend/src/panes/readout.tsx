@@ -1,0 +1,100 @@
+/** What is under the pointer, in one line; what runs, and what went wrong. */
+
+import { useSignal, useSignalEffect } from '@preact/signals'
+import type { App } from '../app/app'
+import { field } from '../core/regions'
+import type { Probe as Exact } from '../core/types'
+import { within } from './input'
+import { Button } from './parts'
+import { number, percent, reading } from './words'
+
+export function Readout({ app }: { app: App }) {
+  const exact = useSignal<{ key: string; text: string } | null>(null)
+  useSignalEffect(() => {
+    const probe = app.probe.value
+    const { slice } = app.view.value
+    if (!probe?.unit || !app.host.caps.exact) return
+    const data = probe.side.data.value
+    if (!data || data.meta.kind === 'attention') return
+    const { input, layer } = data.meta
+    const channel = probe.side.number(probe.channel)
+    const position = data.slices > 1 ? [slice, ...probe.unit] : data.meta.kind === 'map' ? probe.unit : [probe.unit[1]]
+    const key = JSON.stringify([input, layer, channel, position])
+    // Asked for where the pointer rests, so that moving it costs nothing.
+    const timer = setTimeout(() => {
+      app.ask<Exact>('probe', { input, layer, channel, position }).then(
+        ({ result }) => (exact.value = { key, text: result.text }),
+        () => (exact.value = null),
+      )
+    }, 120)
+    exact.value = null
+    return () => clearTimeout(timer)
+  })
+  const job = app.jobs.value.at(-1)
+  const { progress } = job ?? {}
+  return (
+    <footer class="readout">
+      <output aria-live="polite" aria-atomic="true">
+        {parts(app, exact.value?.text).map(([name, text]) => (
+          <span key={name}>
+            {name} <b>{text}</b>
+          </span>
+        ))}
+      </output>
+      {app.message.value && (
+        <div class="problem" role="alert">
+          <span>{app.message.value}</span>
+          <Button title="Close this message" on={() => (app.message.value = '')}>
+            ×
+          </Button>
+        </div>
+      )}
+      {job && (
+        <div class="job" role="status">
+          <span>
+            {progress?.text || job.text}
+            {progress?.whole ? ` ${Math.round((100 * progress.part) / progress.whole)} %` : ' …'}
+          </span>
+          <button type="button" onClick={job.stop}>
+            Cancel
+          </button>
+        </div>
+      )}
+    </footer>
+  )
+}
+
+/** Name and text of each part of the line. */
+function parts(app: App, exact: string | undefined): [string, string][] {
+  const probe = app.probe.value
+  const data = probe?.side.data.value
+  if (!probe || !data) return []
+  const { side, channel, unit } = probe
+  const figure = (name: string) => data.figures[name]![channel]!
+  const [low, high] = [figure('min'), figure('max')]
+  const line: [string, string][] = [[data.meta.kind === 'attention' ? 'head' : 'channel', String(side.number(channel))]]
+  if (unit) {
+    const [row, column] = unit
+    const source = side.source.value!
+    const value = source.plane(channel)[row * source.columns + column]!
+    if (source.rows > 1) line.push(['y', String(row)])
+    if (source.columns > 1) line.push(['x', String(column)])
+    line.push(['value', exact ?? reading(value, low, high)])
+  }
+  line.push(['mean', number(figure('mean'))], ['range', `${reading(low, low, high)} – ${reading(high, low, high)}`])
+  if (figure('sparsity')) line.push(['zeros', percent(figure('sparsity'))])
+  for (const name of ['nan', 'inf'])
+    if (figure(name)) line.push([name === 'nan' ? 'NaN' : '±inf', String(figure(name))])
+  if (unit) line.push(['sees', region(data, unit)])
+  if (app.view.value.unit) line.push(['pinned', 'Esc frees'])
+  return line
+}
+
+function region(data: Parameters<typeof field>[0], unit: [number, number]): string {
+  const { region: about, placement } = data.meta
+  const box = within(field(data, ...unit), placement?.photo)
+  if (!box) return about.unknown || about.text
+  const [top, left, height, width] = box.map(Math.round) as typeof box
+  const whole = placement && height >= placement.photo[0] && width >= placement.photo[1]
+  return whole ? 'the whole image' : `x ${left}–${left + width}, y ${top}–${top + height} of the photo`
+}

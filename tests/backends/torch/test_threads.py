@@ -228,7 +228,8 @@ def test_a_capture_sees_one_moment_of_weights_that_change_by_other_ways(change):
         while worker.steps < 100 and worker.error is None:
             captures = BACKEND.capture(model, batch, ["first", "second", "third"])
             one, two, three = (float(captures[path].values[0, 0]) / 256**step for step, path in enumerate(captures))
-            assert two == one**2 and three == one**3, "weights of different moments"
+            # Of two moments they would differ by a sixty-third at least; sums of 25 bits are rounded as the processor adds.
+            assert (two, three) == pytest.approx((one**2, one**3), rel=1e-5), "weights of different moments"
 
 
 def test_another_thread_may_add_modules():

@@ -41,6 +41,8 @@ from .core.feature_map import load as load
 from .core.layer import Layer as Layer
 from .core.layer_table import LayerTable as LayerTable
 from .core.placement import Placement as Placement
+from .core.progress import Progress as Progress
+from .core.progress import progress as progress
 from .errors import BackendChosen as BackendChosen
 from .errors import BackendMissing as BackendMissing
 from .errors import BackendSkipped as BackendSkipped
@@ -95,8 +97,6 @@ from .scope.capture import Maps as Maps
 from .scope.open import demo_model as demo_model
 from .scope.open import demo_photo as demo_photo
 from .scope.open import open as open
-from .scope.progress import Progress as Progress
-from .scope.progress import progress as progress
 from .scope.scope import Scope as Scope
 
 __version__: str

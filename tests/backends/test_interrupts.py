@@ -9,7 +9,7 @@ import pytest
 
 import layerscope as ls
 from helpers.score_networks import in_jax, in_keras, in_onnx, in_tflite, in_torch
-from layerscope.scope.progress import progress
+from layerscope.core.progress import progress
 
 MAKERS = {"torch": in_torch, "keras": in_keras, "jax": in_jax, "onnx": in_onnx, "tflite": in_tflite}
 OTHERS = sorted(set(MAKERS) - {"keras"})

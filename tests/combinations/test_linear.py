@@ -7,7 +7,7 @@ import pytest
 
 import layerscope as ls
 from layerscope.combinations.registry import RULES
-from layerscope.scope.progress import progress
+from layerscope.core.progress import progress
 from layerscope.testing import TinyBackend, tiny_model
 
 CHANNELS = 7

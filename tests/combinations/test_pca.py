@@ -184,3 +184,13 @@ def test_files_that_hold_something_else_are_named(tmp_path):
         with raises(ls.BadOption) as caught:
             ls.pca(values, basis=path)
         assert "allow_pickle" not in str(caught.value), "no advice to load it unsafely"
+
+
+def test_blocks_are_counted_and_change_no_digit():
+    values, events = noise(3, 40, 40, 64), []
+    plain = ls.pca_basis(values)
+    with ls.progress(events.append):
+        counted = ls.pca_basis(values)
+    assert np.array_equal(counted.components, plain.components)
+    assert len(events) > 3 and events == [ls.Progress(done, events[-1].total, "blocks") for done in range(len(events))]
+    assert events[-1].done == events[-1].total

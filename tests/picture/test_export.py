@@ -626,3 +626,10 @@ def test_a_picture_is_an_array_of_its_colours_and_no_map():
     assert np.asarray(picture, dtype=float).dtype == float
     with raises(ls.BadLayout):
         ls.sheet(picture)
+
+
+def test_tiles_of_a_figure_are_counted(tmp_path):
+    picture, events = ls.sheet(np.random.default_rng(0).random((1, 6, 6, 4))), []
+    with ls.progress(events.append):
+        picture.save(tmp_path / "a.pdf")
+    assert events == [ls.Progress(done, 4, "tiles") for done in range(5)]

@@ -63,3 +63,20 @@ def test_a_tile_that_is_not_there_is_named_with_those_that_are():
         ls.sheet(VALUES, channels=[11, 3]).tile(9)
     with raises(ls.BadOption, "image 7"):
         ls.sheet(VALUES).tile(3, image=7)
+
+
+def test_files_are_counted_and_whole_where_it_ends(tmp_path):
+    picture, events = ls.sheet(VALUES), []
+    with ls.progress(events.append):
+        paths = picture.save_tiles(tmp_path / "all")
+    assert events == [ls.Progress(done, 12, "files") for done in range(13)]
+
+    def interrupt(event):
+        if event.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), ls.progress(interrupt):
+        picture.save_tiles(tmp_path / "part")
+    written = sorted((tmp_path / "part").iterdir())
+    assert [path.name for path in written] == [path.name for path in paths[:3]]
+    assert all(path.read_bytes() == whole.read_bytes() for path, whole in zip(written, paths, strict=False))

@@ -201,3 +201,20 @@ def test_animations_refuse_other_files(tmp_path):
         ls.animate(ls.FeatureMap.of_array(noise(2, 3, 3, 1), "bhwc"), tmp_path / "none" / "a.gif")
     with raises(ls.BadOption):
         ls.animate([ls.heatmap(noise(3, 3))], tmp_path / "a.gif", over="d")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_frames_are_counted_as_they_are_written(clip, tmp_path, suffix):
+    events, path = [], tmp_path / f"clip{suffix}"
+    plain = ls.animate(clip, path, over="t", channel=1).read_bytes()
+    with ls.progress(events.append):
+        ls.animate(clip, path, over="t", channel=1)
+    assert events == [ls.Progress(done, 6, "frames") for done in range(7)] and path.read_bytes() == plain
+
+    def interrupt(event):
+        if event.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), ls.progress(interrupt):
+        ls.animate(clip, path, over="t", channel=0)
+    assert path.read_bytes() == plain and list(tmp_path.iterdir()) == [path]

@@ -129,6 +129,9 @@ class Rows:
                 sound &= kept.reshape(-1)
             yield flat if sound.all() else flat[sound]
 
+    def __len__(self) -> int:
+        return len(self._blocks)
+
     def center(self) -> tuple[np.ndarray, int]:
         """The mean vector in float64 (zeros where there is no position), and how many positions there are."""
         summed, count = np.zeros(self.channels), 0

@@ -120,7 +120,7 @@ def run_show(options: argparse.Namespace) -> int:
 @contextmanager
 def _pictures(count: int) -> Iterator[Callable[[str], None]]:
     """Around the drawing of `count` pictures; what it gives is told of each."""
-    from ..scope.progress import work
+    from ..core.progress import work
 
     with work(count, "pictures") as step:
         yield lambda _: step(1)

@@ -10,10 +10,10 @@ import numpy as np
 from ..checks import keywords, one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
+from ..core.progress import work
 from ..core.words import all_channels
 from ..errors import BadOption
 from ..safe_text import counted
-from ..scope.progress import work
 from ..surface import by_surface
 from .basis import (
     LARGEST_SEED,

@@ -13,10 +13,10 @@ from ..arrays.reductions import channel_squares
 from ..checks import keywords, one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
+from ..core.progress import work
 from ..core.words import all_channels
 from ..errors import BadOption
 from ..safe_text import counted
-from ..scope.progress import work
 from ..surface import by_surface
 from .basis import LARGEST_SEED, EachRound, Stored, finite_vectors, fitted_to, learning, left_out, scikit_learn, spread
 
@@ -218,18 +218,9 @@ def _solved(matrix: np.ndarray, components: np.ndarray) -> tuple[np.ndarray, np.
 
 @contextmanager
 def _rounds() -> Iterator[EachRound]:
-    """Around scikit-learn's work, whose `verbose=` it gives; rounds that aren't needed any more count as done."""
-    left = MOST_ROUNDS
-
-    def told() -> None:
-        nonlocal left
-        if left:  # in the round that settles it scikit-learn asks twice
-            left -= 1
-            step(1)
-
+    """Around scikit-learn's work, whose `verbose=` it gives."""
     with work(MOST_ROUNDS, "rounds", most=True) as step, learning("nmf"):
-        yield EachRound(told)
-        step(left)
+        yield EachRound(lambda: step(1))
 
 
 def _of_size_one(matrix: np.ndarray) -> tuple[np.ndarray, float]:

@@ -13,6 +13,7 @@ from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
+from ..core.progress import work
 from ..core.words import all_channels
 from ..errors import BadOption, near
 from ..safe_text import counted
@@ -194,10 +195,12 @@ def _directions(rows: Rows, center: np.ndarray, count: int, most: int) -> tuple[
         square = points @ points.T
     else:
         square = np.zeros((channels, channels))
-        for part in rows:
-            # Centred in float64 and multiplied in float32 would lose small components of layers with a large mean.
-            part = part.astype(np.float64) - center
-            square += part.T @ part
+        with work(len(rows), "blocks") as step:
+            for part in rows:
+                # Centred in float64 and multiplied in float32 would lose small components of layers with a large mean.
+                part = part.astype(np.float64) - center
+                square += part.T @ part
+                step(1)
     values, vectors = np.linalg.eigh(square)
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
     kept = min(most, len(values))

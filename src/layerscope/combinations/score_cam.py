@@ -16,8 +16,8 @@ from ..checks import keywords, whole
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..core.origin import Origin
+from ..core.progress import work
 from ..errors import BadLayout
-from ..scope.progress import work
 from .class_map import Method, in_images
 from .smoothing import NEARLY_MEAN, Averaging, as_input, needed_origin
 

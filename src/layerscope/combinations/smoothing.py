@@ -14,9 +14,9 @@ from ..core.conversion import only_map
 from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
 from ..core.origin import Origin
+from ..core.progress import work
 from ..errors import BadOption
 from ..safe_text import counted
-from ..scope.progress import work
 
 BATCH = 16  # copies run at a time
 # Kinds of notes that hold for one map, and not for a mean of maps.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 from ..checks import file_path, keywords, one_of
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
+from ..core.progress import work
 from ..core.words import image_name
 from ..errors import BadLayout, BadOption, BadScale
 from ..picture.canvas import NARROWEST, Frame
@@ -284,5 +285,20 @@ def _write(pictures: list[Picture], path: Path, *, fps: float, loop: bool) -> Pa
         # Exact: nothing is lost; method 4 is libwebp's own default.
         options |= {"lossless": True, "quality": 80, "method": 4}
     encoded = io.BytesIO()
-    images[0].save(encoded, format=suffix[1:].upper(), **options)
+    with work(len(images), "frames") as step:
+        for image in images[1:]:
+            _tell(image, step)
+        images[0].save(encoded, format=suffix[1:].upper(), **options)
+        step(1)
     return write(path, encoded.getvalue())
+
+
+def _tell(image: Image, step: Callable[[int], None]) -> None:
+    """Count a step when Pillow comes to the image, as the one before it is written: it asks each for its only frame."""
+    seek = image.seek
+
+    def asked(frame: int) -> None:
+        seek(frame)
+        step(1)
+
+    image.seek = asked  # type: ignore[method-assign]

@@ -16,6 +16,7 @@ from ..backends.registry import Adapted, adapt
 from ..checks import keywords, optional_whole, whole
 from ..core.layer import list_paths
 from ..core.layer_table import LayerTable
+from ..core.progress import observed, work
 from ..errors import BadOption, PreprocessWarning, caller_level
 from ..inputs.paths import is_image
 from ..inputs.preprocess import InputPlan
@@ -28,7 +29,6 @@ from .cutting import Cutting
 from .input_warning import warn_of_input
 from .memory import Room
 from .prediction import Prediction, holds_boxes, predictions
-from .progress import observed, work
 from .rerun import Rerun
 from .run import Cache, Question, Request, Run, forward_pass, layer_table, provenance, table_of_image
 from .target import resolve_target

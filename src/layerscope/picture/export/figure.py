@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.progress import work
 from ...errors import BackendMissing, BadOption
 from ...safe_text import printable
 from ..codes import ABOVE, BELOW, GAP, INK, INKS, NAN, TOP, ends
@@ -159,11 +160,14 @@ class _Page:
             cell = self.picture.cells[text.tile] if text.tile >= 0 else None
             if cell is not None and text.ink == INK and text.x == cell.x and text.y < cell.y:
                 titles.setdefault(text.tile, text)
-        for tile, raster in enumerate(rasters(self.picture)):
-            if raster.cell is None:
-                self.image(raster)
-                return texts
-            self.tile(raster.cell, titles.get(tile))
+        images = list(rasters(self.picture))
+        with work(len(images), "tiles") as step:
+            for tile, raster in enumerate(images):
+                if raster.cell is None:
+                    self.image(raster)
+                    return texts
+                self.tile(raster.cell, titles.get(tile))
+                step(1)
         return [text for text in texts if titles.get(text.tile) is not text]
 
     def tile(self, cell: Cell, title: Text | None) -> None:

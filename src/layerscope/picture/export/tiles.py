@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.progress import work
 from ...errors import BadOption
 from ...writing import make_folder
 from ..shapes import Cell
@@ -36,10 +37,12 @@ def tile(picture: Picture, channel: int, image: int | None) -> Picture:
 def save_tiles(picture: Picture, folder: str | Path, suffix: str, **size: Any) -> list[Path]:
     """A file for each tile; the rules stand at `Picture.save_tiles`."""
     path, names = make_folder(folder), _names(picture)
-    return [
-        alone(picture, cell).save(path / f"{name}{suffix}", **size)
-        for cell, name in zip(picture.cells, names, strict=True)
-    ]
+    saved = []
+    with work(len(names), "files") as step:
+        for cell, name in zip(picture.cells, names, strict=True):
+            saved.append(alone(picture, cell).save(path / f"{name}{suffix}", **size))
+            step(1)
+    return saved
 
 
 def alone(picture: Picture, cell: Cell) -> Picture:

@@ -55,7 +55,7 @@ def progress(observer: Observer | None) -> Iterator[None]:
 
     Args:
         observer: A function of a `Progress` with the attributes `done`, `total` (`None` where it isn't known) and `what`
-            (`"images"`, `"masks"`, `"inputs"`, `"rounds"`, `"starts"`); or `None`.
+            (`"images"`, `"masks"`, `"inputs"`, `"rounds"` …); or `None`.
     """
     token = _OBSERVER.set(observer or _nobody)
     try:
@@ -78,7 +78,8 @@ def observed() -> bool:
 def work(total: int | None, what: str, *, most: bool = False) -> Iterator[Callable[[int], None]]:
     """Around work of `total` steps (`None`: that isn't known); what it gives is told how many more are done.
 
-    `most`: there may be fewer steps. Being told raises what the observer raises, `Cancelled` above all.
+    `most`: there may be fewer steps; those that weren't needed count as done at the end. Being told raises what the observer
+    raises, `Cancelled` above all.
 
     >>> with progress(print), work(3, "masks") as step:
     ...     step(2)
@@ -89,7 +90,7 @@ def work(total: int | None, what: str, *, most: bool = False) -> Iterator[Callab
 
     def step(more: int) -> None:
         nonlocal done
-        done += more
+        done = min(done + more, total) if total is not None and most else done + more
         observer = _OBSERVER.get()
         if observer is None:
             bar.step(done)
@@ -99,5 +100,7 @@ def work(total: int | None, what: str, *, most: bool = False) -> Iterator[Callab
     try:
         step(0)
         yield step
+        if most and total is not None and done < total:
+            step(total - done)
     finally:
         bar.close()

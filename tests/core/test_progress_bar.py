@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import layerscope as ls
-from layerscope.scope import progress_bar
-from layerscope.scope.progress import progress, work
+from layerscope.core import progress_bar
+from layerscope.core.progress import progress, work
 from layerscope.testing import TinyBackend, tiny_model
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import layerscope as ls
+from layerscope.core.progress import Progress, observed, progress, work
 from layerscope.errors import Cancelled
-from layerscope.scope.progress import Progress, observed, progress, work
 from layerscope.testing import TinyBackend, tiny_model
 
 
@@ -53,7 +53,7 @@ def test_images_that_cannot_be_read_are_steps_too(tmp_path):
 
 
 def test_none_is_an_observer_that_shows_nothing(monkeypatch):
-    monkeypatch.setattr("layerscope.scope.progress.is_seen", lambda: True)
+    monkeypatch.setattr("layerscope.core.progress.is_seen", lambda: True)
     assert observed()
     with progress(None):
         assert not observed()
@@ -105,3 +105,13 @@ def test_an_observer_is_its_own_threads():
         thread.join()
     assert len(other) == 1
     assert events == []
+
+
+def test_steps_that_were_not_needed_count_as_done():
+    events = []
+    with progress(events.append), work(5, "rounds", most=True) as step:
+        step(2)
+    assert [event.done for event in events] == [0, 2, 5]
+    with pytest.raises(Cancelled), progress(events.append), work(5, "rounds", most=True) as step:
+        raise Cancelled("enough")
+    assert events[-1].done == 0

@@ -1,10 +1,13 @@
 """Attention weights: one token's map, rollout, and what neither takes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import layerscope as ls
 from helpers.wording import raises, wording
+from layerscope.core.note import kind_of
 from layerscope.picture.caption import quantity
 
 
@@ -43,8 +46,18 @@ def test_what_is_made_of_heads_says_so_and_is_still_attention(method, word):
     for fm in (whole, ls.attention(whole)):
         combined = getattr(ls, method)(fm)
         assert combined.rule == f"{word} of 2 heads"
-        assert quantity(combined) == "attention"
-    assert quantity(ls.deviation(whole)) == ""
+        assert quantity(combined) == ("L2 norm" if word == "norm" else "attention")
+    assert quantity(ls.deviation(whole)) == "standard deviation"
+
+
+def test_attention_that_is_nearly_even_says_what_even_attention_is():
+    fm = weights(0)
+    keys = fm.spatial[1]
+    for rows, expected in ((np.full(fm.shape, 1 / keys), True), (np.eye(*fm.spatial)[None, ..., None], False)):
+        values = np.broadcast_to(rows, fm.shape).astype(np.float32)
+        looked = ls.attention(replace(fm, values=values), 1)
+        notes = [note for note in looked.notes if kind_of(note) == "even"]
+        assert bool(notes) is expected
 
 
 def test_a_sheet_shows_every_head_as_a_matrix_of_queries_and_keys():

@@ -92,7 +92,7 @@ def test_images_without_a_name_are_called_as_in_every_picture():
     two = replace(ls.FeatureMap.of_array(noise(2, 4, 4, 3)), ids=("image-0", "image-1"))
     fm = ls.difference(two)
     assert fm.ids == ("image 0 − image 1",)
-    assert noted(fm, "sides") == ["difference a − b, above 0 where a is larger: a is image 0; b is image 1"]
+    assert noted(fm, "sides") == ["difference a − b: a is image 0, b is image 1"]
 
 
 def test_the_notes_tell_a_from_b_by_what_differs():

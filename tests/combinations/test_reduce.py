@@ -77,6 +77,21 @@ def test_a_dict_names_true_channels_and_leaves_the_others_out():
     wording(combined.rule, "1", "3")
 
 
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({4: 0.5, 17: 2.0}, "0.5 × channel 4 + 2 × channel 17"),
+        ({0: 1.0, 5: -1.0}, "is channel 0 − channel 5"),
+        ({5: -1.0}, "is −channel 5"),
+        (np.arange(20) - 9.5, "the 6 largest of 20 weights: −9.5 × channel 0, 9.5 × channel 19, −8.5 × channel 1"),
+    ],
+)
+def test_a_weighted_sum_names_channels_and_weights(weights, said):
+    combined = ls.weighted(noise(1, 4, 4, 20), weights)
+    (note,) = (note for note in combined.notes if kind_of(note) == "weights")
+    assert said in note
+
+
 @pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
 def test_a_weight_of_zero_looks_at_no_value(order):
     values = noise(1, 4, 4, 3)

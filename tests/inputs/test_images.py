@@ -102,7 +102,7 @@ def test_mixed_lists_and_nested_ones(folder: Path) -> None:
         (GREY, folder / "img1.png"),
         read(RAMP, id="p"),
     ]
-    assert ids(images) == ["array-0", "bytes-0", "image-0", "array-1", "img1.png", "p"]
+    assert ids(images) == ["array-0", "bytes-1", "image-2", "array-3", "img1.png", "p"]
 
 
 def test_a_batch_array_is_many_images() -> None:
@@ -188,7 +188,7 @@ def test_only_bad_images_raise(tmp_path: Path) -> None:
 def test_one_too_large_is_skipped_with_the_limit() -> None:
     with warns(ImagesSkipped, "0", "100", "50"):
         photos, _ = load([bomb(100, 50), RAMP], limit=4000)
-    assert [photo.id for photo in photos] == ["array-0"]
+    assert [photo.id for photo in photos] == ["array-1"]
 
 
 # ---- streaming

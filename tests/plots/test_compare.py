@@ -537,3 +537,19 @@ def test_many_images_are_wrapped_and_letters_are_legible():
 
 def test_two_maps_are_named_in_the_title():
     wording(ls.compare({"conv1": noise(2, 8, 8, 3), "conv5": noise(2, 4, 4, 3)}).title)
+
+
+def test_the_shares_of_a_pca_stand_at_its_rows_and_its_colours_have_a_key():
+    maps = {f"layer{index}": noise(2, 8, 8, 5, seed=index) for index in range(5)}
+    picture = ls.compare(maps, combine="pca", clip=(10, 90))
+    texts = [text.text for text in picture.texts]
+    shares = [ls.pca(values).provenance["variance"] for values in maps.values()]
+    assert [text for text in texts if text.startswith("PC1–3")] == [f"PC1–3: {sum(share):.0%}" for share in shares]
+    assert [text for text in texts if text in ("PC1", "PC2", "PC3")] == ["PC1", "PC2", "PC3"]
+    assert not any("more" in line for line in picture.lines)
+    planes = ls.pca(maps["layer0"]).values
+    low = np.percentile(planes.reshape(-1, 3), 10, axis=0)
+    cell = picture.cells[0]
+    dark = (planes[0] < low).any(-1).repeat(cell.height // 8, 0).repeat(cell.width // 8, 1)
+    shown = picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+    assert (shown.min(-1) == 0)[dark].all(), "colours end at the percentiles that the caption gives"

@@ -131,13 +131,14 @@ def _met(one: list[int], other: list[int], ends: np.ndarray) -> list[int]:
     return meetings[best][1] + meetings[best][2]
 
 
-def describe_sort(sort: str) -> str:
-    """The order in words, for the caption."""
+def describe_sort(sort: str, *, part: bool = False) -> str:
+    """The order in words, for the caption; `part`: only some of the layer's channels were sorted."""
     name, _, other = sort.partition(":")
     if name == "index":
         return ""
+    among = " among themselves" if part else ""
     if other:
-        return f"sorted by similarity to channel {other}, most similar first"
+        return f"sorted{among} by similarity to channel {other}, most similar first"
     if name == "similarity":
-        return "sorted by similarity, similar ones side by side"
-    return f"sorted by {name}{' (sum of squares)' if name == 'energy' else ''}, largest first"
+        return f"sorted{among} by similarity, similar ones side by side"
+    return f"sorted{among} by {name}{' (sum of squares)' if name == 'energy' else ''}, largest first"

@@ -15,7 +15,11 @@ from ..core.conversion import only_map
 from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
 from ..errors import BadLayout, BadOption, near
+from ..picture.numbers import number
 from ..safe_text import counted
+
+# A map whose every value is below this many times that of even attention is said to be nearly even.
+UNEVEN = 2
 
 HEADS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max, "min": np.min}
 
@@ -51,7 +55,8 @@ def attention(fm: Any, query: str | int | Sequence[int] = "cls") -> FeatureMap:
     shape = (1, *keys.grid, fm.of)
     name = f"attention weights from {source}"
     layer = replace(fm.layer, usual_name=name, axes="bhwc", shape=shape, grid=None, order=(), prefix=keys.prefix)
-    return replace(fm, values=values[0], tokens=values[1], gradient=gradient, layer=layer, origin=None)
+    notes = (*fm.notes, *even_notes(values[0], fm.spatial[1]))
+    return replace(fm, values=values[0], tokens=values[1], gradient=gradient, layer=layer, notes=notes, origin=None)
 
 
 @keywords
@@ -117,14 +122,20 @@ def attention_rollout(
         order=(),
     )
     layer = replace(layer, prefix=())
-    skip = "each layer is half its weights, half the skip connection" if residual else "without the residual connection"
+    skip = (
+        "of each layer 0.5 × attention + 0.5 × identity, for the skip connection"
+        if residual
+        else "without skip connections"
+    )
     texts = [f"{head} over heads", skip]
     texts += [f"smallest {discard:.0%} of the weights discarded"] if discard else []
     texts.append(f"layers {layers[0].layer.path} to {last.layer.path}")
     notes = [Note("rollout", text) for text in texts]
     whole = replace(last, values=values, layer=layer, channels=(0,), gradient=None, tokens=None, of=1, origin=None)
     rule = f"attention rollout from {source}"
-    return replace(whole, rule=rule, method=rule, notes=(*_shared_notes(last), *notes))
+    return replace(
+        whole, rule=rule, method=rule, notes=(*_shared_notes(last), *notes, *even_notes(values, last.spatial[1]))
+    )
 
 
 def _layers(maps: Any) -> list[FeatureMap]:
@@ -227,6 +238,16 @@ def _step(values: np.ndarray, head: str, discard: float, residual: bool) -> np.n
     sums = fused.sum(axis=-1, keepdims=True)
     # A row that lost all its weights stays 0: nothing reaches that token.
     return np.divide(fused, sums, out=np.zeros_like(fused), where=sums != 0)
+
+
+def even_notes(values: np.ndarray, keys: int) -> tuple[Note, ...]:
+    """That attention is nearly the same everywhere, where it is at no place `UNEVEN` times what even attention would be."""
+    if not float(values.max(initial=0)) < UNEVEN / keys:
+        return ()
+    even = 1 / keys
+    low, high = float(values.min()) / even - 1, float(values.max()) / even - 1
+    span = f"the map lies {low:+.0%} to {high:+.0%} around it".replace("-", "−")
+    return (Note("even", f"attention spread evenly over all {keys} tokens would be {number(even)} everywhere; {span}"),)
 
 
 def _shared_notes(fm: FeatureMap) -> tuple[str, ...]:

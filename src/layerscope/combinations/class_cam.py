@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ..backends.protocol import Head
 from ..checks import keywords
 from ..core.feature_map import FeatureMap
+from ..core.note import Note
 from ..core.origin import Origin
 from ..errors import BadOption, BadWeights
 from ..inputs.recipe import READY
@@ -127,7 +129,11 @@ def class_cam(
             weights.append(rows[aim])
         return Method("Class activation map", positive, aims).weigh(fm, np.stack(weights))
 
-    return Averaging(smooth, noise, flip, seed).of("class_cam", method, fm)
+    made = Averaging(smooth, noise, flip, seed).of("class_cam", method, fm)
+    if positive or smooth or flip or len(made.linear.channels if made.linear else ()) < fm.of:
+        return made
+    text = "the mean over the positions, plus the classifier's bias, is the score of the class (before softmax)"
+    return replace(made, notes=(*made.notes, Note("score", text)))
 
 
 def _rows(fm: FeatureMap, origin: Origin, target: Any) -> np.ndarray:

@@ -52,7 +52,7 @@ class Method:
             linear = linear and linear.rectified()
             notes.append(Note("rectified", "values below 0 set to 0"))
         elif (values < 0).any():
-            notes.append(Note("against", f"values below 0 speak against {target}"))
+            notes.append(Note("against", f"values below 0 are evidence against {target}"))
         return fm.combined(values, f"{self.name} for {target}", notes, linear=linear)
 
 

@@ -117,7 +117,7 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
     if basis is None:
         vectors, sound, notes = _vectors(matrix, sound, one_of("metric", metric, METRICS))
         labels, basis = _learned(vectors, fm, k, seed=seed, metric=metric)
-        between = Note("between", f"{basis.between:.1%} of the variance lies between the clusters")
+        between = Note("between", f"the clusters explain {basis.between:.1%} of the variance")
         notes = (between, *basis.notes, *notes)
     else:
         basis = ClusterBasis.of(basis)

@@ -13,6 +13,7 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..core.words import all_channels, image_name
 from ..errors import BadLayout, BadOption
+from ..picture.caption import fed_text
 
 MOST_CHANGED = 8
 SOME = 0.01  # less may be rounding
@@ -74,7 +75,7 @@ def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
     name = "relative difference" if relative else "difference"
     other = {key: value for key, value in b.provenance.items() if a.provenance.get(key) != value}
     provenance = {**a.provenance, "minus": {"images": list(b.ids), "layer": b.layer.path, **other}}
-    combined = base.combined(values, name, notes, over="" if a.rule else all_channels(a))
+    combined = base.combined(values, name, (*notes, *_fed(a, b)), over="" if a.rule else all_channels(a))
     return replace(combined, ids=ids, channels=a.channels, provenance=provenance)
 
 
@@ -122,7 +123,14 @@ def _which(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
     if not differ:
         return (Note("sides", "difference a − b; both are of the same model, layer and images by name"),)
     first, second = (", ".join(pair[side] or "–" for pair in differ) for side in (0, 1))
-    return (Note("sides", f"difference a − b, above 0 where a is larger: a is {first}; b is {second}"),)
+    return (Note("sides", f"difference a − b: a is {first}, b is {second}"),)
+
+
+def _fed(a: FeatureMap, b: FeatureMap) -> tuple[Note, ...]:
+    """How the photos became the model's input, where it was the same for both and `caption` can't tell by one of them."""
+    ways = {fed_text(fm, size=a.ids == b.ids) for fm in (a, b)}
+    kept = a.ids == b.ids and a.placement == b.placement
+    return () if kept or len(ways) > 1 or ways == {""} else (Note("fed", ways.pop()),)
 
 
 def _one_signed(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:

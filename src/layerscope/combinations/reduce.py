@@ -20,12 +20,14 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
 from ..core.npz import array_of
-from ..core.words import MAXIMUM, MEAN, NORM, all_channels
+from ..core.words import MAXIMUM, MEAN, NORM, all_channels, channel_word
 from ..errors import BadWeights, one_line
 from ..files import parsing, read_bytes
+from ..picture.numbers import number
 from ..safe_text import counted
 
 MOST_BYTES = 1 << 26  # of a file of weights, which has a number per channel
+MOST_NAMED = 6  # weights in a caption
 
 
 @keywords
@@ -106,6 +108,7 @@ def weighted(fm: Any, weights: Any) -> FeatureMap:
     notes = () if (values > 0).any() else (Note("no-evidence", "no positive evidence: every value is 0 or below"),)
     used, channels = np.count_nonzero(vector), all_channels(fm)
     over = channels if used == len(vector) else f"{used} of {channels}"
+    notes = (Note("weights", weights_text(fm, vector)), *notes)
     return fm.combined(values, "weighted sum", notes, linear=Linear.of(vector, fm.channels), over=over)
 
 
@@ -179,6 +182,26 @@ def deviation(fm: Any) -> FeatureMap:
 def _weighted(fm: FeatureMap, weights: np.ndarray, rule: str, over: str) -> FeatureMap:
     values = weighted_sum(fm.values, weights)[..., None]
     return fm.combined(values, rule, linear=Linear.of(weights, fm.channels), over=over)
+
+
+def weights_text(fm: FeatureMap, weights: np.ndarray) -> str:
+    """The weights of channels in a caption: all of a few, else the largest."""
+    used = np.count_nonzero(weights)
+    order = np.argsort(-np.abs(weights), kind="stable")[: min(used, MOST_NAMED)]
+    order = np.sort(order) if used <= MOST_NAMED else order
+    word = channel_word(fm)
+    if not used:
+        return "every weight is 0"
+    if used > MOST_NAMED:
+        parts = [f"{number(weights[index])} × {word} {fm.channels[index]}" for index in order]
+        return f"the {MOST_NAMED} largest of {used:,} weights: {', '.join(parts)}"
+    text = ""
+    for index in order:
+        size = abs(weights[index])
+        sign = "−" if weights[index] < 0 else "+" * bool(text)
+        text += f" {sign} " if text else sign
+        text += f"{'' if size == 1 else f'{number(size)} × '}{word} {fm.channels[index]}"
+    return f"the weighted sum is {text}"
 
 
 def weight_vector(fm: FeatureMap, weights: Any) -> np.ndarray:

@@ -64,7 +64,7 @@ def similarity(
     target = fm if to is None else as_map(to)
     _check_channels(fm, target)
     values, silent = _compared(target.values, query, metric)
-    on_photo = f", under {_place(photo)} of the photo" if photo is not None else ""
+    on_photo = f", which covers {_place(photo)} of the photo" if photo is not None else ""
     marked = " (outlined)" if len(one.spatial) == 2 and to is None else ""
     notes = [
         Note(

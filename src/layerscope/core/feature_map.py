@@ -123,7 +123,7 @@ class FeatureMap(Numbers):
         reading: tuple[Note, ...] = ()
         if layout is None:
             layout = _axes.convention(values.shape, library)
-            reading = (Note("layout", f"axes read as {_axes.words(layout)}; {library}'s usual order"),)
+            reading = (Note("layout", f"axes assumed to be {_axes.words(layout)}"),)
         if 0 in values.shape:
             raise BadLayout(f"the array is empty: shape {values.shape}")
         layer = Layer("array", f"{library} array", layout, values.shape, 0, 1)
@@ -323,8 +323,7 @@ class FeatureMap(Numbers):
             layer=replace(self.layer, axes="bnc", shape=(1, count, self.of), grid=None, prefix=names),
             tokens=None,
             gradient=None,
-            placement=None,
-            notes=(*self.notes, Note("tokens", "prefix tokens")),
+            notes=self.notes,
             origin=None,
         )
 

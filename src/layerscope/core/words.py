@@ -14,8 +14,9 @@ from .layer import ATTENTION_MAP
 if TYPE_CHECKING:
     from .feature_map import FeatureMap
 
-# Of these a bar says what the layer's own numbers are; of any other rule the title says it.
-MEAN, MAXIMUM, NORM = OF_ITS_KIND = ("mean", "maximum", "norm")
+MEAN, MAXIMUM, NORM = "mean", "maximum", "norm"
+# Of these a bar says what the layer's own numbers are; of any other rule its name.
+OF_ITS_KIND = (MEAN, MAXIMUM)
 
 # What images without a name of their own are called by: array-0, image-1.
 NAMELESS = ("array", "image", "bytes", "file")

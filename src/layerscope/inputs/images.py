@@ -265,11 +265,11 @@ class _Ids:
     """Gives every image an id of its own."""
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
         self._taken: set[str] = set()
 
     def ids(self, items: Sequence[Any]) -> list[str]:
         names = _tails([path for item in items if (path := _file_of(item)) is not None])
+        # Those without a name are numbered as they come among all, as `image=` counts them.
         return [self._free(names[item] if isinstance(item, Path) else self._name(item, names)) for item in items]
 
     def _name(self, item: Any, names: Mapping[Path, str]) -> str:
@@ -280,8 +280,7 @@ class _Ids:
         kind = kind_of(item)
         if kind == "file" and (name := label_of(item)) != "file-0":
             return name
-        self._counts[kind] += 1
-        return f"{kind}-{self._counts[kind] - 1}"
+        return f"{kind}-{len(self._taken)}"
 
     def _free(self, name: str) -> str:
         id, number = name, 2

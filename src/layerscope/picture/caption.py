@@ -18,9 +18,16 @@ from .numbers import number
 from .scale import Scale
 
 MOST_NAMED = 6  # channels that a title names one by one
+LONGEST_QUANTITY = 24
 
 # What the numbers of a combination are, beside its bar, by the first words of its method.
 QUANTITIES = {
+    "norm": "L2 norm",
+    "sum": "sum",
+    "standard deviation": "standard deviation",
+    "difference": "difference",
+    "relative difference": "relative difference",
+    "attention rollout": "attention",
     "cosine similarity": "cosine similarity",
     "dot similarity": "dot product",
     "euclidean similarity": "−distance",
@@ -33,7 +40,7 @@ def title_of(fm: FeatureMap, shown: str = "") -> str:
     """What the picture shows: `block1_conv2 · 64 channels of 224 × 224`, `Mean of 64 channels · block1_conv2`."""
     path = fm.layer.path or ("output" if fm.rule else "Output")
     if len(fm.spatial) == 1 and len(fm.layer.prefix) == fm.spatial[0]:
-        path += f", prefix tokens {', '.join(fm.layer.prefix)}"
+        path += f" · prefix token{'s' * (fm.spatial[0] > 1)} {', '.join(fm.layer.prefix)}"
     if not shown and not fm.rule and len(fm.channels) == 1 < fm.of:
         shown = f"{channel_word(fm)} {fm.channels[0]}"
     return " · ".join(part for part in (capitalised(fm.rule), path, shown) if part)
@@ -87,8 +94,12 @@ def quantity(fm: FeatureMap) -> str:
         return "weight"
     if named := next((name for method, name in QUANTITIES.items() if fm.method.lower().startswith(method)), ""):
         return named
-    if fm.role or (fm.method and fm.method not in OF_ITS_KIND):
+    if fm.role:
         return ""
+    if fm.method not in ("", *OF_ITS_KIND) or fm.rule.startswith(f"{fm.method} of the "):
+        # Of a combination of a combination, and of the class activation maps, which have no unit, the name.
+        name = fm.method.partition(" for ")[0].partition(" of ")[0]
+        return name if len(name) <= LONGEST_QUANTITY else ""
     if of_heads(fm):
         return "attention"
     return "activation" if fm.provenance.get("model") else "value"
@@ -109,7 +120,7 @@ def _subject(fm: FeatureMap, more: Sequence[str]) -> Note:
     parts = [
         "weights" if fm.role == "weights" else kind_in_words(fm.layer),
         str(model or ""),
-        ", ".join(filter(None, (_image(fm), _fed(fm)))),
+        ", ".join(filter(None, (_image(fm), fed_text(fm, size=len(fm.ids) == 1)))),
         fm.dtype if fm.dtype not in ("float32", "float64") else "",
         *more,
     ]
@@ -125,23 +136,34 @@ def _image(fm: FeatureMap) -> str:
     return "" if fm.photos is None and fm.ids[0] == "image 0" else image_name(fm.ids[0])
 
 
-def _fed(fm: FeatureMap) -> str:
-    """How the photo became the model's input: `451 × 300, centre crop, resized to 224 × 224, imagenet preprocessing`."""
-    if not fm.placement or len(fm.ids) != 1:
+def fed_text(fm: FeatureMap, *, size: bool = True) -> str:
+    """How the photos became the model's input: `451 × 300, centre crop, resized to 224 × 224, imagenet preprocessing`.
+
+    Without the photo's own `size` where that is said elsewhere, or photos differ in it; `""` where other things differ.
+    """
+    if fed := next((str(note) for note in fm.notes if kind_of(note) == "fed"), ""):
+        return fed
+    places = fm.placement or ()
+    ways = {_way(place) for place in places}
+    if len(ways) != 1:
         return ""
-    place = fm.placement[0]
-    (photo_height, photo_width), (height, width) = place.photo, place.input
     recipe = str(fm.provenance.get("preprocess", "")).partition(": ")[0]
-    parts = [f"{photo_width} × {photo_height}"]
-    if place != Placement.whole(place.photo, place.photo):
-        parts.append(f"{place.describe()} {width} × {height}")
-    return ", ".join((*parts, f"{recipe} preprocessing")) if recipe else ", ".join(parts)
+    sizes = {f"{place.photo[1]} × {place.photo[0]}" for place in places if size}
+    parts = [*sizes, *ways, f"{recipe} preprocessing" * bool(recipe)]
+    return ", ".join(filter(None, parts))
+
+
+def _way(place: Placement) -> str:
+    """How a photo was cut and resized; `""` where it wasn't."""
+    if place == Placement.whole(place.photo, place.photo):
+        return ""
+    return f"{place.describe()} {place.input[1]} × {place.input[0]}"
 
 
 def _remarks(fm: FeatureMap) -> list[str]:
     """Notes on the map and its layer."""
     # Gradients are in the picture only where its title names their rule and the class.
-    notes = [note for note in fm.notes if kind_of(note) not in ("target", "image")]
+    notes = [note for note in fm.notes if kind_of(note) not in ("target", "image", "fed")]
     if fm.layer.part and fm.layer.note.startswith(fm.layer.part):
         notes = [note for note in notes if kind_of(note) != "main-output"]
     if fm.layer.note:

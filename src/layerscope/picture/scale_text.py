@@ -18,10 +18,10 @@ WORDS = {
     "images": "one range for all images",
     "fixed": "fixed range",
     "shared": "one range shared by several maps",
-    "all": "one range for all cells",
+    "all": "one range for all maps",
     "row": "one range for each row",
     "column": "one range for each column",
-    "cell": "each cell has its own range",
+    "cell": "each map has its own range",
 }
 
 # What a picture says besides its bar, which shows one range by itself.
@@ -29,10 +29,10 @@ NOTES = {
     "channel": "each channel has its own range",
     "images": "one range for all images",
     "shared": "one range shared by several maps",
-    "all": "one range for all cells",
+    "all": "one range for all maps",
     "row": "one range per row: colours compare along a row, not between rows",
     "column": "one range per column: colours compare down a column, not between columns",
-    "cell": "each cell has its own range",
+    "cell": "each map has its own range",
 }
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from ..channels.statistics import percent
 from ..checks import keywords
 from ..combinations.registry import combined, rule_named
 from ..core.feature_map import FeatureMap
-from ..core.note import Note
+from ..core.note import Note, kind_of
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Frame
-from ..picture.caption import about, quantity
+from ..picture.caption import about, fed_text, quantity
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..safe_text import counted
@@ -19,7 +21,7 @@ from .compare_cells import Blank, fit_table_scale, is_dense
 from .compare_layout import draw_table
 from .compare_maps import Comparison, Selection, comparison_of
 from .options import DrawOptions
-from .rgb import rgb_text
+from .rgb import PRIMARIES, rgb_text
 
 NOTES, REASONS = 3, 6
 
@@ -107,7 +109,7 @@ def compare(
         bar=bar,
         theme=theme,
     )
-    selection = Selection(images, _with_target(combine, target), photos, same_size)
+    selection = Selection(images, _with_target(combine, target), photos, same_size, clip)
     comparison = comparison_of(maps, channels, selection)
     table = comparison.table
     entries = [entry for row in table.entries for entry in row]
@@ -131,6 +133,8 @@ def compare(
     )
     measured = {quantity(fm) for fm in comparison.shown}
     frame = Frame(comparison.title, lines[0], lines[1:], quantity=measured.pop() if len(measured) == 1 else "")
+    if any(entry.colored for entry in entries):
+        frame = replace(frame, key=tuple(PRIMARIES))
     return draw_table(table, rule, frame, provenance=facts, options=options).themed(theme)
 
 
@@ -139,12 +143,30 @@ def _lines(comparison: Comparison, rule: Scale | None, options: DrawOptions) -> 
     table, shown = comparison.table, comparison.shown
     models = {fm.provenance.get("model") for fm in shown}
     model = str(models.pop()) if len(models) == 1 and None not in models else ""
-    lines: list[str] = [Note("subject", " · ".join(filter(None, [model, comparison.words, _fed(shown)])))]
+    fed = {fed_text(fm, size=False) for fm in shown}
+    lines: list[str] = [
+        Note("subject", " · ".join(filter(None, [model, comparison.words, fed.pop() if len(fed) == 1 else ""])))
+    ]
     lines += _scale_notes(comparison, rule) if rule is not None else []
     if any(entry.colored for row in table.entries for entry in row):
-        within = "colours of two cells don't compare" if table.photos_down else "colours compare within a row"
-        lines += [Note("colors", f"{rgb_text(options.clip)} in its map: {within}")]
+        where = "map: colours of two maps don't compare"
+        if not table.photos_down:
+            where = "layer: colours compare along a row, not between rows"
+        lines += [Note("colors", f"{rgb_text(options.clip)} in its {where}"), *_variance(comparison)]
     return (*lines, *_shape_notes(shown), *_notes(shown))
+
+
+def _variance(comparison: Comparison) -> list[Note]:
+    """What the shares beside the rows are; the shares themselves where the rows aren't layers."""
+    if not comparison.table.photos_down:
+        known = any(fm.provenance.get("variance") is not None for fm in comparison.shown)
+        return [Note("variance", "PC1–3: the share of the layer's variance that the three explain")] * known
+    shares = [
+        f"{percent(sum(fm.provenance['variance']))} ({' · '.join(filter(None, (fm.provenance.get('model'), fm.layer.path)))})"
+        for fm in comparison.shown
+        if fm.provenance.get("variance") is not None
+    ]
+    return [Note("variance", f"variance explained by PC1–3: {', '.join(shares)}")] if shares else []
 
 
 def _shape_notes(shown: Sequence[FeatureMap]) -> list[Note]:
@@ -170,12 +192,6 @@ def _scale_notes(comparison: Comparison, rule: Scale) -> list[Note]:
         return list(rule.notes())
     text = f"one range per {rule.per}: colours compare across {within}, not between {between}"
     return [Note("scale", text), *(note for note in rule.notes() if note.kind != "scale")]
-
-
-def _fed(shown: Sequence[FeatureMap]) -> str:
-    """How the photos became the model's input, where it was the same for all."""
-    places = {f"{place.describe()} {place.input[1]} × {place.input[0]}" for fm in shown for place in fm.placement or ()}
-    return places.pop() if len(places) == 1 else ""
 
 
 def _blank_lines(blanks: Sequence[Blank], count: int) -> tuple[str, ...]:
@@ -210,8 +226,12 @@ def _with_target(combine: Any, target: Any) -> Any:
 
 def _notes(shown: Sequence[FeatureMap]) -> list[str]:
     """What the maps say of themselves: first what all of them say, then some of what is said of one."""
-    common = [note for note in shown[0].notes if all(note in fm.notes for fm in shown)]
-    own = [f"{note} ({fm.layer.path})" for fm in shown for note in fm.notes if note not in common]
+    common = [note for note in _sayable(shown[0]) if all(note in fm.notes for fm in shown)]
+    own = [f"{note} ({fm.layer.path})" for fm in shown for note in _sayable(fm) if note not in common]
     own = [*dict.fromkeys(own)]
     more = [f"and {len(own) - NOTES} more"] if len(own) > NOTES else []
     return [*common, *own[:NOTES], *more]
+
+
+def _sayable(fm: FeatureMap) -> list[str]:
+    return [note for note in fm.notes if kind_of(note) not in ("variance", "image", "fed")]

@@ -240,12 +240,12 @@ def unfit(fm: FeatureMap) -> Blank | None:
     return Blank("groups", f"{fm.role}, which have no scale") if grouped else None
 
 
-def entry_of(cell: FeatureMap | Blank, image: int, column: int) -> Entry:
-    """The cell for one image of a map, or a blank one."""
+def entry_of(cell: FeatureMap | Blank, image: int, column: int, clip: tuple[float, float] | None = None) -> Entry:
+    """The cell for one image of a map, or a blank one; `clip` are the percentiles at which colours end."""
     if isinstance(cell, Blank):
         return Entry(cell, column)
     if is_rgb(cell):
-        low, high = rgb_limits(cell)
+        low, high = rgb_limits(cell, clip)
         return Entry(_slice(cell.values[image], len(cell.spatial)), column, 0, low, high)
     if is_dense(cell):
         return Entry(cell.values[image].reshape(1, -1), column, 0 if cell.shape[-1] == 1 else -1, flat=True)

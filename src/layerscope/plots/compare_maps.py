@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..channels.query import positions, where_text
+from ..channels.statistics import percent
 from ..core.feature_map import FeatureMap, as_map
 from ..core.layer import kind_in_words
 from ..core.words import channel_word, image_name
@@ -35,12 +36,14 @@ LONGEST_PAIR = 60
 
 @dataclass(frozen=True)
 class Selection:
-    """What of the maps is compared: which images, combined how, with photos or not, of equal sizes or of any."""
+    """What of the maps is compared: which images, combined how, with photos or not, of equal sizes or of any; and the
+    percentiles at which colours end."""
 
     images: Any
     combine: Any
     photos: bool
     same_size: bool
+    clip: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,13 +119,14 @@ def _compare_layers(maps: dict[str, FeatureMap], selection: Selection) -> Compar
         for column in chosen:
             image = column if same else fm.ids.index(ids[column]) if ids[column] in fm.ids else None
             missing = Entry(Blank("missing", "no image of this name"), column)
-            entries.append(missing if image is None else entry_of(cells[name], image, column))
+            entries.append(missing if image is None else entry_of(cells[name], image, column, selection.clip))
         rows.append(tuple(entries))
     photos = tuple(_photo(every, ids[column]) for column in chosen) if selection.photos else None
     names = tuple(name or "output" for name in maps)
     # Maps of one layer (before and after, two photos) are in one unit; those of two layers are not.
     usual = "all" if len({(fm.layer.path, fm.spatial) for fm in every}) == 1 else "row"
-    heads, details = tuple(image_name(ids[column]) for column in chosen), tuple(map(_details, every))
+    heads = tuple(image_name(ids[column]) for column in chosen)
+    details = tuple((*_details(fm), *variance_text(cells[name])) for name, fm in maps.items())
     table = Table(names, heads, tuple(rows), photos, details=details, usual=usual)
     word, rule = _image_word(every), _rule_title(cells.values())
     images = counted(len(chosen), word)
@@ -153,7 +157,10 @@ def _compare_models(models: Mapping[Any, Mapping[str, Any]], selection: Selectio
     )
     cells = ready | _other_sizes(maps, paths) if selection.same_size else ready
     missing = Blank("missing", "no layer of this name")
-    rows = tuple(tuple(entry_of(cells.get((model, path), missing), image, image) for path in paths) for model in maps)
+    rows = tuple(
+        tuple(entry_of(cells.get((model, path), missing), image, image, selection.clip) for path in paths)
+        for model in maps
+    )
     photos = tuple(_photo([*layers.values()], None, image) for layers in maps.values()) if selection.photos else None
     table = Table(
         tuple(maps), tuple(path or "output" for path in paths), rows, photos, photos_down=True, usual="column"
@@ -253,6 +260,12 @@ def _combination_text(every: Sequence[FeatureMap], combine: Any) -> str:
     if combine is None:
         return ""
     return f"channels combined by {getattr(combine, '__name__', 'a function')}"
+
+
+def variance_text(cell: FeatureMap | Blank) -> tuple[str, ...]:
+    """How much of a layer the colours of its maps stand for, where that is known."""
+    shares = None if isinstance(cell, Blank) else cell.provenance.get("variance")
+    return () if shares is None else (f"PC1–3: {percent(sum(shares))}",)
 
 
 def _details(fm: FeatureMap) -> tuple[str, ...]:

@@ -192,8 +192,8 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     own_range = rule.per == "channel" and not rule.single
     labels = Labels.fitting(tiles, grid, own_range)
     title = title_of(one, _shown(one, order, where_text(options.channels)))
-    order_text = describe_sort(options.sort)
-    page_text = f"{page.text}, {_tiles_text(page.here.start, len(shown))}" if page.text else ""
+    order_text = describe_sort(options.sort, part=len(order) < one.of and not is_combined(one))
+    page_text = f"{page.text}, {_tiles_text(one, order, page.here)}" if page.text else ""
     lines = caption(one, rule, _slices(one), order_text, page_text) + _special(
         whole, one, extent[0], raw[0], order=order
     )
@@ -222,9 +222,14 @@ def _of_the_layer(line: str, rule: Scale) -> str:
     return Note("clip", line.replace("of the", words)) if words and kind_of(line) == "clip" else line
 
 
-def _tiles_text(first: int, count: int) -> str:
-    """Which tiles a page shows, counted from 1."""
-    return f"tile {first + 1}" if count == 1 else f"tiles {first + 1} to {first + count}"
+def _tiles_text(one: FeatureMap, order: np.ndarray, here: slice) -> str:
+    """Which tiles a page shows: those of successive channels by these, else by their places, counted from 1."""
+    numbers = [one.channels[index] for index in order[here]]
+    word, first, last = channel_word(one), numbers[0], numbers[-1]
+    if numbers != [*range(first, last + 1)]:
+        word, first, last = "tile", here.start + 1, here.start + len(numbers)
+    of = f" of {len(order):,}" if word == "tile" else ""
+    return f"{word} {first}{of}" if len(numbers) == 1 else f"{word}s {first} to {last}{of}"
 
 
 def _as_strip(whole: FeatureMap, numbers: list[int], options: DrawOptions) -> Picture:

@@ -23,10 +23,10 @@ NAME = "attention_map"
 RECOMPUTED = "recomputed from q and k: softmax(q·kᵀ·scale + mask)"
 
 
-COMPUTED = "as computed by the model's softmax"
+COMPUTED = "the weights that the model's softmax gave"
 
 
-RETURNED = "as MultiheadAttention returns them"
+RETURNED = "the weights that MultiheadAttention returned"
 
 
 # The operators are what exported models call.

@@ -11,7 +11,7 @@ import { systemGround } from './ground'
 
 interface Data {
   manifest: Manifest
-  /** base64 of gzip, by what it holds. */
+  /** base64 of gzip, by what it holds; behind `~` the even bytes come first, then the odd ones. */
   parts: Record<string, string>
 }
 
@@ -27,16 +27,30 @@ class ReportHost implements Host {
   async request<Result>(op: string, params: Record<string, unknown> = {}): Promise<Reply<Result>> {
     const { input, layer, name, target } = params
     const key = [op, input, layer, name, target].filter(each => each !== undefined && each !== null).join(':')
-    const part = this.data.parts[key] ?? this.data.parts[key.replace(/:\d+$/, '')]
+    const part = this.data.parts[key]
     if (part === undefined) {
       throw new RequestError({
         kind: 'NotInReport',
         message: 'This report does not hold that: only layerscope view can compute it.',
       })
     }
-    const stream = new Blob([fromBase64(part) as BlobPart]).stream().pipeThrough(new DecompressionStream('gzip'))
-    return { result: {} as Result, buffers: [new Uint8Array(await new Response(stream).arrayBuffer())] }
+    const apart = part[0] === '~'
+    const packed = new Blob([fromBase64(apart ? part.slice(1) : part) as BlobPart])
+    const stream = packed.stream().pipeThrough(new DecompressionStream('gzip'))
+    const bytes = new Uint8Array(await new Response(stream).arrayBuffer())
+    return { result: {} as Result, buffers: [apart ? joined(bytes) : bytes] }
   }
+}
+
+/** Bytes whose even and odd ones were apart. */
+function joined(bytes: Uint8Array): Uint8Array {
+  const out = new Uint8Array(bytes.length)
+  const half = bytes.length >> 1
+  for (let i = 0; i < half; i++) {
+    out[2 * i] = bytes[i]!
+    out[2 * i + 1] = bytes[half + i]!
+  }
+  return out
 }
 
 const data = JSON.parse(document.getElementById('layerscope-data')!.textContent!) as Data

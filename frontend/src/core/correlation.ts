@@ -14,7 +14,8 @@ export function correlationsTo(layer: LayerData, position: number): Float64Array
     const values = layer.channel(at)
     let sum = 0
     for (let unit = 0; unit < values.length; unit++) sum += wanted[unit]! * standard(values[unit]!, at)
-    found[at] = sum / values.length
+    // In float32, so that channels that are alike but for rounding keep their order.
+    found[at] = Math.fround(sum / values.length)
   }
   return found
 }

@@ -55,7 +55,7 @@ export function codesOfPlane(
   { slice = 0, out = new Uint8Array(layer.size), at = 0 }: { slice?: number; out?: Uint8Array; at?: number } = {},
 ): Uint8Array {
   const { bits, size, slices } = layer
-  const table = bits && tableFor(layer, range, layer.offsets?.[position] ?? 0)
+  const table = bits && tableFor(layer, position, range)
   if (table) look(bits, (position * slices + slice) * size, table, out, at, size)
   else encode(layer.plane(position, slice), range.low, range.high, range.curve, out, at)
   return out
@@ -91,14 +91,23 @@ const WORTH = 4096
 const last = { key: '', codes: new Uint8Array(65536), seen: 0 }
 
 /** The table of codes where it is worth it, as it is from the second plane on that has the same limits. */
-function tableFor({ exponent, size }: LayerData, { low, high, curve }: Range, offset: number): Uint8Array | undefined {
-  const key = `${low} ${high} ${curve.norm} ${curve.center} ${exponent} ${offset}`
+function tableFor(layer: LayerData, position: number, { low, high, curve }: Range): Uint8Array | undefined {
+  const { exponent, size } = layer
+  const offset = layer.offsets?.[position] ?? 0
+  const { min, max, least } = layer.extremes(position)
+  // Where no true value lies beyond a limit, none that is rounded does.
+  const [above, below, tiny] = [max <= high, min >= low, low > 0 && least >= low]
+  const key = `${low} ${high} ${curve.norm} ${curve.center} ${exponent} ${offset} ${above} ${below} ${tiny}`
   if (key !== last.key) Object.assign(last, { key, seen: 0 })
   const made = last.seen >= WORTH
   last.seen += size
   if (last.seen < WORTH) return undefined
   const values = halves(exponent)
-  if (!made) tableOf(pattern => codeOf(Math.fround(values[pattern]! + offset), low, high, curve), last.codes)
+  const settled = (value: number) => {
+    if (value > high) return above && value !== Infinity ? high : value
+    return value < low && value !== -Infinity && (below || (tiny && value > 0)) ? low : value
+  }
+  if (!made) tableOf(pattern => codeOf(settled(Math.fround(values[pattern]! + offset)), low, high, curve), last.codes)
   return last.codes
 }
 

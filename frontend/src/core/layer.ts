@@ -66,7 +66,10 @@ export class LayerData {
     const statistics = wide(payload, 'statistics')
     const names = payload.meta.figures ?? FIGURES
     this.figures = Object.fromEntries(
-      names.map((name, row) => [name, statistics?.subarray(row * count, (row + 1) * count) ?? new Float64Array(count)]),
+      names.map((name, row) => [
+        name,
+        statistics?.subarray(row * count, (row + 1) * count) ?? new Float64Array(count).fill(NaN),
+      ]),
     )
     this.percentiles = wide(payload, 'percentiles')
     this.least = wide(payload, 'least')
@@ -108,9 +111,27 @@ export class LayerData {
       else if (data instanceof Uint8Array) this.#decodeBytes(data.subarray(from, to), out, position)
       else for (let unit = 0; unit < out.length; unit++) out[unit] = data[from + unit]! * 2 ** this.exponent
       if (offset) for (let unit = 0; unit < out.length; unit++) out[unit]! += offset
+      this.#settle(out, position)
       this.#planes[index] = out
     }
     return this.#planes[index]!
+  }
+
+  /** What rounding carried beyond the channel's true extremes goes back to them: no value lies beyond the limits of its own. */
+  #settle(out: Float32Array, position: number): void {
+    const { min, max, least } = this.extremes(position)
+    for (let unit = 0; unit < out.length; unit++) {
+      const value = out[unit]!
+      if (value > max) out[unit] = value === Infinity ? value : max
+      else if (value < min) out[unit] = value === -Infinity ? value : min
+      else if (value < least && value > 0) out[unit] = least
+    }
+  }
+
+  /** The true ones of a channel: its smallest and largest finite value, its smallest above 0. */
+  extremes(position: number): { min: number; max: number; least: number } {
+    const [min, max] = [this.figures['min']![position]!, this.figures['max']![position]!]
+    return { min, max, least: this.least?.[position] ?? 0 }
   }
 
   #decodeBytes(codes: Uint8Array, out: Float32Array, position: number): void {

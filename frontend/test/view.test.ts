@@ -1,0 +1,119 @@
+import { expect, test } from 'vitest'
+import { line, quoted } from '../src/core/python'
+import type { Manifest, ViewState } from '../src/core/types'
+import { fromAddress, initial, known, toAddress } from '../src/core/view'
+
+const MANIFEST = {
+  model: { name: 'net', framework: 'onnx', text: '', classes: 1000, gradients: true, source: 'demo' },
+  inputs: [
+    { id: 'i0', name: 'cat.jpg', width: 4, height: 4, source: 'photos/cat.jpg', predictions: null },
+    { id: 'i1', name: 'a "b"\\\n.png', width: 4, height: 4, predictions: null },
+  ],
+  layers: [
+    { id: 'l0', path: 'conv1', kind_of: 'map' },
+    { id: 'l1', path: 'attn', kind_of: 'attention' },
+  ],
+  combinations: [
+    { name: 'pca', label: 'PCA', needs: 'none', linear: true, layers: 'spatial' },
+    { name: 'nmf', label: 'NMF', needs: 'none', linear: false, layers: 'spatial', argument: 'count' },
+    { name: 'grad-cam', label: 'Grad-CAM', needs: 'target', linear: true, layers: 'spatial' },
+  ],
+  first: { input: 'i0', layer: 'l0' },
+  view: null,
+} as unknown as Manifest
+
+const view = (change: Partial<ViewState> = {}): ViewState => ({ ...initial(MANIFEST), ...change })
+
+const SHOWN: Partial<ViewState> = {
+  layer: 'l1',
+  beside: { layer: 'l0' },
+  scale: [-1.5, 2],
+  clip: [1, 99],
+  norm: 'symlog',
+  find: 'mean > 0.1 and not dead & 50%',
+  active: 17,
+  unit: [3, 4],
+  selected: [3, 17],
+  weights: { 3: 0.5, 17: -1 },
+  mode: 'nmf:6',
+  target: 281,
+  zoom: { scale: 2, x: 0.5, y: -1 },
+  overlay: true,
+}
+
+test('an address holds what differs from the beginning, and gives it back', () => {
+  expect(toAddress(view(), MANIFEST)).toBe('')
+  const address = toAddress(view(SHOWN), MANIFEST)
+  expect(address).not.toMatch(/[ "<>&]\w+ /)
+  expect(fromAddress(`#${address}`)).toEqual(SHOWN)
+  expect(fromAddress(new URL(`http://localhost/#${address}`).hash)).toEqual(SHOWN)
+})
+
+test('a text that looks like a number or a list stays a text', () => {
+  expect(fromAddress(toAddress(view({ find: '17' }), MANIFEST))).toEqual({ find: '17' })
+  expect(fromAddress(toAddress(view({ find: 'null', colors: 'true' }), MANIFEST))).toEqual({
+    find: 'null',
+    colors: 'true',
+  })
+})
+
+test.each([
+  'norm=cubic&opacity=2&active=-1&active2=3',
+  'weights=[1]&weights={"x":1}&weights={"1":"a"}',
+  'clip=[99,1]&scale=[1]&scale=[2,1]&zoom={"scale":0,"x":0,"y":0}&zoom={"scale":1}',
+  '__proto__={"a":1}&constructor=x&toString=1&%E0%A4%A&norm=%E0%A4%A&=&',
+  'beside={"url":"x"}&unit=[1.5,2]&selected=3&theme=blue&table=1',
+])('what is no field of a view is left out of an address: %s', address => {
+  expect(fromAddress(address)).toEqual({})
+})
+
+test('a view that the manifest brings is the beginning, as far as it is one', () => {
+  const given = { ...MANIFEST, view: { norm: 'log', sort: 'mean', opacity: 'no' } } as unknown as Manifest
+  expect(initial(given)).toEqual(view({ norm: 'log', sort: 'mean' }))
+  expect(known({ active: 3, other: 1 })).toEqual({ active: 3 })
+})
+
+const OPENED = 'import layerscope as ls\n\nfm = ls.open("demo").capture("photos/cat.jpg", "conv1")["conv1"]\n'
+
+test('the Python line of a sheet', () => {
+  expect(line(view(), MANIFEST)).toBe(`${OPENED}ls.sheet(fm)`)
+  expect(line(view({ sort: 'mean', scale: 'layer', colors: 'magma', find: 'mean > 0.1' }), MANIFEST)).toBe(
+    `${OPENED}ls.sheet(fm, channels="mean > 0.1", sort="mean", scale="layer", colors="magma")`,
+  )
+  expect(line(view({ clip: [1, 99], norm: 'log', single: true, active: 7, sort: 'max' }), MANIFEST)).toBe(
+    `${OPENED}ls.sheet(fm, channels=[7], clip=(1, 99), norm="log")`,
+  )
+  expect(line(view({ scale: [-1, 2.5], clip: [1, 99] }), MANIFEST)).toBe(`${OPENED}ls.sheet(fm, scale=(-1, 2.5))`)
+  expect(line(view({ layer: 'l1', query: 5 }), MANIFEST)).toContain('["attn"]\nls.sheet(ls.attention(fm, 5))')
+})
+
+test('the Python line of a combined map', () => {
+  const weights = { 3: 0.5, 17: -1 }
+  expect(line(view({ colors: 'magma' }), MANIFEST, 'combined')).toBe(`${OPENED}ls.heatmap(ls.mean(fm), colors="magma")`)
+  expect(line(view({ mode: 'channel', active: 4 }), MANIFEST, 'overlay')).toBe(`${OPENED}ls.overlay(fm.select([4]))`)
+  expect(line(view({ mode: 'weights', weights }), MANIFEST, 'overlay')).toBe(
+    `${OPENED}ls.overlay(ls.weighted(fm, {3: 0.5, 17: -1}))`,
+  )
+  expect(
+    line(view({ mode: 'weights', weights, post: 'relu' }), MANIFEST, 'combined')
+      .split('\n')
+      .slice(3),
+  ).toEqual([
+    'total = ls.weighted(fm, {3: 0.5, 17: -1})',
+    'total = total.combined(total.values.clip(min=0), "positive part")',
+    'ls.heatmap(total)',
+  ])
+  expect(line(view({ mode: 'nmf:4', target: 3 }), MANIFEST, 'combined')).toBe(
+    'import layerscope as ls\n\nls.show("demo", "photos/cat.jpg", "conv1", combine="nmf:4")',
+  )
+  expect(line(view({ mode: 'grad-cam', target: 281 }), MANIFEST, 'overlay')).toBe(
+    'import layerscope as ls\n\nls.show("demo", "photos/cat.jpg", "conv1", combine="grad-cam", target=281, overlay=True)',
+  )
+})
+
+test('names are texts of Python, whoever wrote them', () => {
+  const { source: _, ...model } = MANIFEST.model
+  const lines = line(view({ input: 'i1' }), { ...MANIFEST, model })
+  expect(lines).toContain('ls.open(model).capture("a \\"b\\"\\\\\\U0000000a.png", "conv1")')
+  expect(quoted('\u2028\u202e"); import os #')).toBe('"\\U00002028\\U0000202e\\"); import os #"')
+})

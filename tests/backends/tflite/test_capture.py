@@ -479,3 +479,20 @@ def test_variables_with_a_handle_are_those_of_a_fresh_interpreter():
         maps = scope.capture(x, "*")
         assert len(maps) > 1
         np.testing.assert_array_equal(list(maps.values())[-1].values, 2 * x)
+
+
+def test_steps_in_front_of_the_only_image_are_still_steps():
+    """An unrolled LSTM takes its steps from a reshape where there is one image: nothing lies in the batch axis."""
+    inputs = keras.Input((8, 6, 3), batch_size=1)
+    columns = K.Reshape((6, 4))(K.Permute((2, 1, 3))(K.Conv2D(4, (8, 1), name="conv")(inputs)))
+    steps = K.LSTM(5, return_sequences=True, unroll=True, name="lstm")(columns)
+    model = keras.Model(inputs, K.Dense(3, bias_initializer="random_normal", name="each")(steps), name="net")
+    images = IMAGES[:, :8, :6]
+    layers = rows(converted(model), images[:1])
+    assert not [layer.path for layer in layers.values() if not layer.showable]
+    scope = ls.open(converted(model), preprocess=None)
+    maps = scope.capture(images, ["net/lstm", "net/each"])
+    expected = keras.Model(inputs, [model.get_layer("lstm").output, model.output])
+    for row, image in enumerate(images):
+        for fm, values in zip(maps.values(), expected(image[None]), strict=True):
+            np.testing.assert_allclose(fm.values[row], values[0], atol=1e-5)

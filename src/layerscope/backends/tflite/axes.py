@@ -127,7 +127,7 @@ class Axes(KnownAxes[int]):
         merged = [dim for dim in range(2, len(before)) if prod(before[:dim]) == after[0]] if after else []
         if source in self.spread:
             self.spread[output] = ("", ())
-        elif merged and axes[0] == "b" and before[0] != after[0]:
+        elif merged and axes[0] == "b" and before[0] != after[0] and 0 not in (keep_sizes(before, after, 0) or ()):
             self.spread[output] = (axes[: merged[0]], before[: merged[0]])
         return self.reshape(source, output)
 

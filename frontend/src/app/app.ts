@@ -46,6 +46,7 @@ export class App {
   compose: ((app: App, what: What) => HTMLCanvasElement) | null = null
   private readonly ends: (() => void)[] = []
   private readonly kept = new Map<string, { reply: Promise<Payload>; size: number }>()
+  private readonly fields: Partial<Record<keyof ViewState, ReadonlySignal<unknown>>> = {}
   private readonly asked = new Set<string>()
   private readonly tables = new Map<string, Uint32Array>()
 
@@ -94,6 +95,12 @@ export class App {
     const field = this.root?.querySelector<HTMLInputElement>(selector)
     field?.focus()
     field?.select()
+  }
+
+  /** One field of the view, for what must not run when another one changes. */
+  of<K extends keyof ViewState>(key: K): ReadonlySignal<ViewState[K]> {
+    this.fields[key] ??= computed(() => this.view.value[key])
+    return this.fields[key] as ReadonlySignal<ViewState[K]>
   }
 
   set(change: Partial<ViewState>) {

@@ -35,11 +35,8 @@ export class Combiner {
 
   constructor(readonly side: Side) {
     const { app } = side
-    const mode = computed(() => app.view.value.mode)
-    const weights = computed(() => app.view.value.weights)
-    const post = computed(() => app.view.value.post)
-    const target = computed(() => app.view.value.target)
-    const unit = computed(() => (side.app.view.value.mode === 'similarity' ? side.app.view.value.unit : null))
+    const [mode, weights, post, target] = [app.of('mode'), app.of('weights'), app.of('post'), app.of('target')]
+    const unit = computed(() => (mode.value === 'similarity' ? app.of('unit').value : null))
     const own = computed(() => OWN.some(([name]) => name === mode.value))
     let control: AbortController | null = null
     const asked = effect(() => {
@@ -121,8 +118,8 @@ export class Combiner {
     const source = { count: planes.length, rows, columns, plane: (each: number) => planes[each]! }
     const { norm } = side.scale.value!
     const scale = scaleOfPlane(planes[0]!, { per: given ?? 'layer', norm })
-    const { manifest, view } = side.app
-    const colors = view.value.colors || usualColors(manifest.value, scale.center)
+    const { manifest } = side.app
+    const colors = side.app.of('colors').value || usualColors(manifest.value, scale.center)
     const limits = Float64Array.from({ length: 2 * planes.length }, (_, at) => scale.limits[at % 2]!)
     return {
       ...{ source, scale, colors, label, notes },

@@ -178,6 +178,8 @@ export function press(app: App, event: KeyboardEvent): boolean {
   if (!command) return false
   if (leaves && target.matches?.('input, select, textarea')) (target as HTMLElement).blur()
   event.preventDefault()
+  // What the pointer rests on may be something else now.
+  app.hover.value = null
   command.run(app, name)
   return true
 }

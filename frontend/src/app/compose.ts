@@ -3,7 +3,7 @@
 import { draw } from '../panes/combined'
 import { paint as paintInput } from '../panes/input'
 import { FONT, inks } from '../panes/parts'
-import { paint } from '../panes/sheet'
+import { paint } from '../panes/tiles'
 import { headings, remarks, rule, span } from '../panes/words'
 import type { App } from './app'
 import type { What } from './export'

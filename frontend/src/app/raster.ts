@@ -1,6 +1,8 @@
 /** Tiles on a canvas, in device pixels: where they lie, their codes at the drawn level of detail, and the copy into an image. */
 
 import { encode } from '../core/codes'
+import { codesOfPlane } from '../core/index'
+import type { LayerData } from '../core/layer'
 import { pooled } from '../core/lod'
 import type { Curve } from '../core/norms'
 
@@ -10,6 +12,9 @@ export interface Source {
   rows: number
   columns: number
   plane(index: number): Float32Array
+  /** Where they are those of a layer. */
+  layer?: LayerData
+  slice?: number
 }
 
 /** The sheet on a canvas of so many device pixels; `left` and `top` are where its first slot begins. */
@@ -159,12 +164,16 @@ export class Tiles {
     const made = this.made.get(factor) ?? []
     this.made.set(factor, made)
     if (!made[index]) {
-      if (!planes[index]) {
-        const plane = source.plane(index)
-        planes[index] = factor > 1 ? pooled(plane, source.rows, source.columns, factor) : plane
+      const [low, high] = [limits[2 * index]!, limits[2 * index + 1]!]
+      const out = new Uint8Array(rows * columns)
+      if (factor === 1 && source.layer) {
+        codesOfPlane(source.layer, index, { low, high, curve: this.curve }, { slice: source.slice ?? 0, out })
+      } else {
+        planes[index] ??=
+          factor > 1 ? pooled(source.plane(index), source.rows, source.columns, factor) : source.plane(index)
+        encode(planes[index], low, high, this.curve, out)
       }
-      made[index] = new Uint8Array(rows * columns)
-      encode(planes[index], limits[2 * index]!, limits[2 * index + 1]!, this.curve, made[index])
+      made[index] = out
     }
     return { codes: made[index], rows, columns }
   }

@@ -15,6 +15,8 @@ import { type Source, Tiles } from './raster'
 
 export interface Photo extends PhotoMeta {
   bitmap: ImageBitmap
+  /** Its pixels at the size at which it was drawn last. */
+  drawn?: ImageData
   input: string
 }
 
@@ -43,16 +45,20 @@ export class Side {
     readonly app: App,
     readonly index: 0 | 1,
   ) {
-    const { view } = app
-    const beside = () => (index ? view.value.beside : null)
-    const of = <K extends keyof typeof view.value>(key: K) => computed(() => view.value[key])
-    const [slice, query, scale, clip, norm, name, sort, text, active] = [
-      ...([of('slice'), of('query'), of('scale'), of('clip'), of('norm'), of('colors')] as const),
-      ...([of('sort'), of('find'), of('active')] as const),
-    ] as const
-    this.shown = computed(() => !index || view.value.beside !== null)
-    this.input = computed(() => app.input(beside()?.input ?? view.value.input))
-    this.layer = computed(() => app.layer(beside()?.layer ?? view.value.layer))
+    const second = app.of('beside')
+    const beside = () => (index ? second.value : null)
+    const [input, layer] = [app.of('input'), app.of('layer')]
+    const [slice, query, scale, clip] = [app.of('slice'), app.of('query'), app.of('scale'), app.of('clip')]
+    const [norm, name, sort, text, active] = [
+      app.of('norm'),
+      app.of('colors'),
+      app.of('sort'),
+      app.of('find'),
+      app.of('active'),
+    ]
+    this.shown = computed(() => !index || second.value !== null)
+    this.input = computed(() => app.input(beside()?.input ?? input.value))
+    this.layer = computed(() => app.layer(beside()?.layer ?? layer.value))
     this.source = computed(() => {
       const data = this.data.value
       if (!data) return null
@@ -63,7 +69,7 @@ export class Side {
         return { count, rows: down, columns: across, plane: each => planes[each]! }
       }
       const at = Math.min(slice.value, data.slices - 1)
-      return { count, rows, columns, plane: each => data.plane(each, at) }
+      return { count, rows, columns, plane: each => data.plane(each, at), layer: data, slice: at }
     })
     this.scale = computed(() => {
       const data = this.data.value

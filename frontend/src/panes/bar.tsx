@@ -44,7 +44,7 @@ export function Ramp(props: { range: Range | null; table: Uint32Array; tall?: bo
     drawn.putImageData(image, 0, 0)
   }, [range?.low, range?.high, range?.curve.norm, table, size.value])
   const share = (value: number) => place(value, range!.low, range!.high, range!.curve.norm)
-  const room = (tall ? 13 : 40) / Math.max(1, (tall ? size.value.height : size.value.width) / size.value.ratio)
+  const room = (tall ? 13 : 56) / Math.max(1, (tall ? size.value.height : size.value.width) / size.value.ratio)
   const marks: number[] = []
   for (const value of range && range.low < range.high
     ? ticks(range.low, range.high, range.curve.norm, tall ? 7 : 3)

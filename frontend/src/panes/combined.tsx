@@ -8,7 +8,7 @@ import { Plate } from '../app/raster'
 import type { Side } from '../app/side'
 import { Ramp } from './bar'
 import { Button, Choice, type Choices, context, point, useSize } from './parts'
-import { outline, unitBox } from './sheet'
+import { outline, unitBox } from './tiles'
 
 export function Combined({ app, side }: { app: App; side: Side }) {
   const view = app.view.value

@@ -21,7 +21,7 @@ export function Histogram({ app, side }: { app: App; side: Side }) {
     const data = side.data.value
     const each = side.active.value
     if (!data || each < 0) return null
-    const { norm } = app.view.value
+    const norm = app.of('norm').value
     const [least, most] = [data.figures['min']!, data.figures['max']!]
     const own = !side.scale.value!.single
     const finite = (values: Float64Array) => [...values].filter(Number.isFinite)
@@ -42,7 +42,7 @@ export function Histogram({ app, side }: { app: App; side: Side }) {
     const plane = source.plane(side.active.value)
     const values =
       plane.length > 1 ? plane : Float32Array.from({ length: source.count }, (_, each) => source.plane(each)[0]!)
-    const { norm } = app.view.value
+    const norm = app.of('norm').value
     const [low, high] = range
     const counts = [...histogram(values, low, high, BINS, norm)]
     // One bar that towers over all others, such as the zeros of a ReLU, is cut and says so by a gap.
@@ -76,14 +76,14 @@ export function Histogram({ app, side }: { app: App; side: Side }) {
     const [px] = point(event, ref.current!, 1)
     const share = Math.max(0, Math.min(1, px / ref.current!.clientWidth))
     const [low, high] = reach.value!
-    return at(share, low, high, app.view.value.norm)
+    return at(share, low, high, app.of('norm').value)
   }
   const data = side.data.value!
   const range = reach.value
   const each = side.active.value
   const figure = (name: string) => data.figures[name]![each]!
-  const { norm, scale } = app.view.value
-  const picked = app.view.value.selected.includes(side.number(each))
+  const [norm, scale] = [app.of('norm').value, app.of('scale').value]
+  const picked = app.of('selected').value.includes(side.number(each))
   const handle = (which: number) => {
     const value = limits.value[which]!
     const [low, high] = range!
@@ -113,7 +113,8 @@ export function Histogram({ app, side }: { app: App; side: Side }) {
     <section class="channel" aria-label="Active channel">
       <header>
         <h2>
-          {data.meta.kind === 'attention' ? 'Head' : 'Channel'} {side.number(each)}
+          {data.size * data.slices === 1 ? 'All channels, now' : data.meta.kind === 'attention' ? 'Head' : 'Channel'}{' '}
+          {side.number(each)}
           {data.meta.names ? ` · ${data.meta.names[each]}` : ''}
         </h2>
         <div class="tools">
@@ -175,7 +176,7 @@ export function Histogram({ app, side }: { app: App; side: Side }) {
 
 /** The channels that react most at the pinned unit. */
 function Strongest({ app, side }: { app: App; side: Side }) {
-  const { unit } = app.view.value
+  const unit = app.of('unit').value
   const source = side.source.value
   if (!unit || !source || source.rows * source.columns === 1) return null
   const at = unit[0] * source.columns + unit[1]

@@ -7,8 +7,8 @@ import type { Combined } from '../app/combined'
 import type { Photo, Side } from '../app/side'
 import { cell, field, unitAt } from '../core/regions'
 import { context, inks, point, type Size, useSize } from './parts'
-import { outline } from './sheet'
-import { percent } from './words'
+import { outline } from './tiles'
+import { number, percent } from './words'
 
 type Box = [number, number, number, number]
 
@@ -29,6 +29,11 @@ export function Input({ app, side }: { app: App; side: Side }) {
       const [top, left, high, wide] = box.map(each => each * scale.value) as Box
       outline(drawn, [left, top, Math.max(3, wide), Math.max(3, high)], size.value.ratio, strong)
     }
+    if (data?.meta.kind === 'attention' && data.meta.grid && !unit) {
+      const at = app.of('query').value - data.meta.prefix.length
+      const across = data.meta.grid[1]
+      if (at >= 0) shown(cell(data, Math.floor(at / across), at % across), true)
+    }
     if (!data || !unit) return
     shown(within(field(data, ...unit), data.meta.placement?.photo), true)
     shown(cell(data, ...unit), false)
@@ -41,6 +46,9 @@ export function Input({ app, side }: { app: App; side: Side }) {
   }
   const { overlay, opacity } = app.view.value
   const input = side.input.value
+  const shares = input.predictions?.every(
+    ({ probability }) => probability !== null && probability >= 0 && probability <= 1,
+  )
   return (
     <section class="input" aria-label="Input">
       <div
@@ -83,18 +91,20 @@ export function Input({ app, side }: { app: App; side: Side }) {
           />
         </div>
       )}
-      {input.predictions && (
+      {side.index ? (
+        <p class="note">{input.name}</p>
+      ) : (
         <ol class="classes">
-          {input.predictions.slice(0, 3).map(each => (
+          {input.predictions?.slice(0, 3).map(each => (
             <li key={each.index}>
               <button
                 type="button"
-                title={`Class ${each.index}`}
+                title={`Class ${each.index}${each.note && ` · ${each.note}`}`}
                 aria-pressed={app.view.value.target === each.index}
                 onClick={() => app.set({ target: each.index })}
               >
                 <span>{each.label}</span>
-                <span>{percent(each.probability)}</span>
+                <span>{(shares ? percent : number)(each.probability ?? Number.NaN)}</span>
               </button>
             </li>
           ))}
@@ -113,18 +123,19 @@ export function within(box: Box | null, photo: [number, number] | undefined): Bo
 }
 
 export function paint(canvas: HTMLCanvasElement, app: App, side: Side, photo: Photo, size: Size, always = false) {
-  const drawn = context(canvas, size)
   const { width, height } = size
-  drawn.imageSmoothingQuality = 'high'
-  drawn.drawImage(photo.bitmap, 0, 0, width, height)
+  const drawn = context(canvas, size)
   const data = side.data.value
-  const { overlay, opacity } = app.view.value
+  const [overlay, opacity] = [app.of('overlay').value, app.of('opacity').value]
   const map = overlay || always ? side.combined.value : null
   const fits = data && data.meta.input === photo.input
   if (fits && map) {
-    const image = drawn.getImageData(0, 0, width, height)
+    const image = pixels(photo, width, height)
     blend(image, app, side, map, width / photo.photo[1], opacity)
     drawn.putImageData(image, 0, 0)
+  } else {
+    drawn.imageSmoothingQuality = 'high'
+    drawn.drawImage(photo.bitmap, 0, 0, width, height)
   }
   const box = fits ? data.meta.placement?.box : null
   if (!box) return
@@ -140,6 +151,19 @@ export function paint(canvas: HTMLCanvasElement, app: App, side: Side, photo: Ph
     drawn.fillRect(left + wide, top, width, high)
     drawn.globalAlpha = 1
   }
+}
+
+/** The photo at the size at which it is drawn, to be written over. */
+function pixels(photo: Photo, width: number, height: number): ImageData {
+  let { drawn } = photo
+  if (drawn?.width !== width || drawn.height !== height) {
+    const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true })!
+    context.imageSmoothingQuality = 'high'
+    context.drawImage(photo.bitmap, 0, 0, width, height)
+    drawn = context.getImageData(0, 0, width, height)
+    photo.drawn = drawn
+  }
+  return new ImageData(drawn.data.slice(), width, height)
 }
 
 /** The map over a greyed photo: opacity carries the strength, hue the value. Cells keep their edges. */

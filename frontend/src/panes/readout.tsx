@@ -12,7 +12,7 @@ export function Readout({ app }: { app: App }) {
   const exact = useSignal<{ key: string; text: string } | null>(null)
   useSignalEffect(() => {
     const probe = app.probe.value
-    const { slice } = app.view.value
+    const slice = app.of('slice').value
     if (!probe?.unit || !app.host.caps.exact) return
     const data = probe.side.data.value
     if (!data || data.meta.kind === 'attention') return
@@ -85,8 +85,8 @@ function parts(app: App, exact: string | undefined): [string, string][] {
   if (figure('sparsity')) line.push(['zeros', percent(figure('sparsity'))])
   for (const name of ['nan', 'inf'])
     if (figure(name)) line.push([name === 'nan' ? 'NaN' : '±inf', String(figure(name))])
-  if (unit) line.push(['sees', region(data, unit)])
-  if (app.view.value.unit) line.push(['pinned', 'Esc frees'])
+  if (unit && data.meta.kind !== 'attention') line.push(['sees', region(data, unit)])
+  if (app.of('unit').value) line.push(['pinned', 'Esc frees'])
   return line
 }
 

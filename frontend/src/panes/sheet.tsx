@@ -3,121 +3,22 @@
 import { batch, useComputed, useSignalEffect } from '@preact/signals'
 import { useRef } from 'preact/hooks'
 import type { App } from '../app/app'
-import { corner, detail, type Grid, grid, Plate, seen, slotAt } from '../app/raster'
+import { grid, type Plate, slotAt } from '../app/raster'
 import type { Side } from '../app/side'
 import { number, reading } from '../core/ticks'
 import { Bar, Mark } from './bar'
-import { Button, Choice, context, FONT, inks, point, type Size, useSize } from './parts'
+import { Button, Choice, context, point, useSize } from './parts'
+import { type Drawing, mark, paint } from './tiles'
 import { headings, remarks, rule } from './words'
-
-/** What one paint of a sheet takes; the export draws with it as well. */
-export interface Drawing {
-  app: App
-  side: Side
-  order: number[]
-  at: Grid
-  size: Size
-}
-
-export function paint(canvas: HTMLCanvasElement, { app, side, order, at, size }: Drawing, kept?: Plate): Plate {
-  const drawn = context(canvas, size)
-  const { paper } = inks(app)
-  const plate = kept?.width === size.width && kept.height === size.height ? kept : new Plate(size.width, size.height)
-  const [table, tiles] = [side.table.value, side.tiles.value!]
-  const { rows, columns } = tiles.source
-  const ground = Number.parseInt(paper.slice(1), 16)
-  plate.out.fill((0xff000000 | ((ground & 255) << 16) | (ground & 0xff00) | (ground >> 16)) >>> 0)
-  const places = [...seen(at, order.length, size.width, size.height)]
-  const factor = Math.min(detail(rows, at.height), detail(columns, at.width))
-  for (const place of places) {
-    const [x, y] = corner(at, place)
-    const tile = tiles.codes(order[place]!, factor)
-    plate.block(tile.codes, table, tile, [x, y, at.width, at.height])
-  }
-  drawn.putImageData(plate.image, 0, 0)
-  letters(drawn, { app, side, order, at, size }, places)
-  return plate
-}
-
-/** Numbers, ranges and the words on tiles without a range. */
-function letters(drawn: CanvasRenderingContext2D, { app, side, order, at, size }: Drawing, places: number[]) {
-  const { ink, grey, paper } = inks(app)
-  const { ratio } = size
-  const data = side.data.value!
-  const { selected } = app.view.value
-  const wide = at.width / ratio
-  const own = !side.scale.value!.single
-  const text = wide >= 60 ? 12 : 11
-  drawn.textBaseline = 'alphabetic'
-  for (const place of places) {
-    const each = order[place]!
-    const [x, y] = corner(at, place)
-    const channel = data.channels[each]!
-    const picked = selected.includes(channel)
-    if (at.label) {
-      const name = String(channel)
-      drawn.font = `600 ${text * ratio}px ${FONT}`
-      const used = drawn.measureText(name).width
-      if (picked) {
-        drawn.fillStyle = ink
-        drawn.fillRect(x, y - 16 * ratio, used + 8 * ratio, 15 * ratio)
-      }
-      drawn.fillStyle = picked ? paper : ink
-      drawn.textAlign = 'left'
-      drawn.fillText(name, x + (picked ? 4 * ratio : 0), y - 5 * ratio)
-      if (wide >= 72) {
-        const [low, high] = own ? side.range(each) : [data.figures['min']![each]!, data.figures['max']![each]!]
-        const range = `${number(low)} – ${number(high)}`
-        drawn.font = `${11 * ratio}px ${FONT}`
-        drawn.fillStyle = grey
-        drawn.textAlign = 'right'
-        const room = at.width - used - 8 * ratio
-        if (low < high && drawn.measureText(range).width < room) drawn.fillText(range, x + at.width, y - 5 * ratio)
-      }
-    } else if (picked) {
-      drawn.fillStyle = ink
-      drawn.fillRect(x, y, Math.max(4, at.width / 3), Math.max(4, at.width / 3))
-    }
-    const word = data.figures['dead']![each] ? 'dead' : data.figures['constant']![each] ? 'constant' : ''
-    if (word && wide >= 44 && at.height >= 16 * ratio) {
-      drawn.font = `${11 * ratio}px ${FONT}`
-      drawn.textAlign = 'center'
-      drawn.fillStyle = grey
-      drawn.fillText(word, x + at.width / 2, y + at.height / 2 + 4 * ratio)
-    }
-  }
-}
-
-/** A frame that can be seen on any colour. */
-export function outline(
-  drawn: CanvasRenderingContext2D,
-  box: [number, number, number, number],
-  ratio: number,
-  strong = true,
-) {
-  const [x, y, wide, high] = box.map(Math.round) as typeof box
-  const thin = Math.max(1, Math.round(ratio))
-  for (const [grow, color] of strong
-    ? ([
-        [2, '#181b21'],
-        [1, '#fff'],
-      ] as const)
-    : ([[1, '#181b21']] as const)) {
-    drawn.strokeStyle = color
-    drawn.lineWidth = thin
-    const by = (grow - 0.5) * thin
-    drawn.strokeRect(x - by, y - by, wide + 2 * by, high + 2 * by)
-  }
-}
 
 export function Sheet({ app, side }: { app: App; side: Side }) {
   const { ref, size } = useSize<HTMLDivElement>()
   const [below, above] = [useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null)]
   const kept = useRef<Plate | undefined>(undefined)
   const order = useComputed(() =>
-    app.view.value.single && side.active.value >= 0 ? [side.active.value] : side.order.value,
+    app.of('single').value && side.active.value >= 0 ? [side.active.value] : side.order.value,
   )
-  const zoom = useComputed(() => app.view.value.zoom)
+  const zoom = app.of('zoom')
   const drawing = useComputed<Drawing | null>(() => {
     const source = side.source.value
     if (!source || !size.value.width || !size.value.height || !order.value.length) return null
@@ -250,7 +151,7 @@ export function Sheet({ app, side }: { app: App; side: Side }) {
             class="unseen"
             role="option"
             id={`channel-${side.index}`}
-            aria-selected={app.view.value.selected.includes(side.number(active))}
+            aria-selected={app.of('selected').value.includes(side.number(active))}
             aria-posinset={order.value.indexOf(active) + 1}
             aria-setsize={order.value.length}
           >
@@ -332,7 +233,7 @@ function Slice({ app, side }: { app: App; side: Side }) {
   const asks = meta.kind === 'attention'
   const count = asks ? rows : slices
   if (count < 2) return null
-  const at = Math.min(app.view.value[asks ? 'query' : 'slice'], count - 1)
+  const at = Math.min(app.of(asks ? 'query' : 'slice').value, count - 1)
   const place = at - meta.prefix.length
   const name =
     meta.prefix[at] ??
@@ -354,36 +255,4 @@ function spoken(side: Side, each: number): string {
   const { figures, channels } = side.data.value!
   const [low, high] = [figures['min']![each]!, figures['max']![each]!]
   return `channel ${channels[each]}, min ${reading(low, low, high)}, max ${reading(high, low, high)}, mean ${number(figures['mean']![each]!)}`
-}
-
-/** The active tile and the probed unit, above the tiles so that pointing draws no tile anew. */
-function mark(canvas: HTMLCanvasElement, app: App, side: Side, now: Drawing | null, size: Size) {
-  const drawn = context(canvas, size)
-  if (!now) return
-  const { at, order } = now
-  const { ratio } = size
-  const probe = app.probe.value
-  const active = order.indexOf(side.active.value)
-  if (active >= 0 && order.length > 1) outline(drawn, [...corner(at, active), at.width, at.height], ratio)
-  if (!probe) return
-  const place = probe.side === side ? order.indexOf(probe.channel) : active
-  const unit = app.unit(side)
-  if (place < 0) return
-  const [x, y] = corner(at, place)
-  if (place !== active) outline(drawn, [x, y, at.width, at.height], ratio, false)
-  if (!unit) return
-  const { rows, columns } = side.source.value!
-  outline(drawn, unitBox(unit, { rows, columns }, [x, y, at.width, at.height], 5 * ratio), ratio)
-}
-
-/** The box of one unit in that of its map, never too small to be seen. */
-export function unitBox(
-  [row, column]: [number, number],
-  { rows, columns }: { rows: number; columns: number },
-  [x, y, wide, high]: [number, number, number, number],
-  least: number,
-): [number, number, number, number] {
-  const [w, h] = [wide / columns, high / rows]
-  const [width, height] = [Math.max(w, least), Math.max(h, least)]
-  return [x + (column + 0.5) * w - width / 2, y + (row + 0.5) * h - height / 2, width, height]
 }

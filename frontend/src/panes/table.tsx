@@ -33,7 +33,7 @@ export function Table({ app }: { app: App }) {
   const data = side.data.value!
   const names = data.meta.figures
   const { sorts } = app.manifest.value.choices
-  const { sort } = app.view.value
+  const sort = app.of('sort').value
   const { first, last } = seen.value
   const rows = side.order.value.slice(first, last)
   const text = (name: string, value: number) =>

@@ -27,7 +27,7 @@ function rowsOf(layers: LayerInfo[], closed: ReadonlySet<string>): Row[] {
   const root: Node = { name: '', key: '', layers: [], parts: new Map() }
   for (const layer of layers) {
     let node = root
-    for (const part of layer.path.split(/(?<=[./])/)) {
+    for (const part of (layer.path || 'output').split(/(?<=[./])/)) {
       const next: Node = node.parts.get(part) ?? { name: part, key: node.key + part, layers: [], parts: new Map() }
       node.parts.set(part, next)
       next.layers.push(layer)
@@ -78,11 +78,11 @@ export function Tree({ app }: { app: App }) {
     if (!words.length) return rowsOf(layers, closed.value)
     return layers
       .filter(each => words.every(word => `${each.path} ${each.kind} ${each.own ?? ''}`.toLowerCase().includes(word)))
-      .map(layer => ({ key: layer.path, name: layer.path, depth: 0, layer }))
+      .map(layer => ({ key: layer.id, name: layer.path || 'output', depth: 0, layer }))
   })
-  const current = app.layer(app.view.value.layer)
+  const current = app.layer(app.of('layer').value)
   useSignalEffect(() => {
-    const { layer } = app.view.value
+    const layer = app.of('layer').value
     rows.value
     requestAnimationFrame(() =>
       list.current?.querySelector(`[data-layer="${CSS.escape(layer)}"]`)?.scrollIntoView({ block: 'nearest' }),

@@ -19,7 +19,7 @@ export function Viewer({ app }: { app: App }) {
   const root = useRef<HTMLDivElement>(null)
   const over = useSignal(false)
   const [first, second] = app.sides
-  const { beside, table } = app.view.value
+  const [beside, table] = [app.of('beside').value, app.of('table').value]
   const { upload } = app.host.caps
   const dialog = app.dialog.value
   app.root = root.current

@@ -7,21 +7,19 @@ import { number, reading } from '../core/ticks'
 
 export const counted = (count: number, word: string) => `${count.toLocaleString('en')} ${word}${count === 1 ? '' : 's'}`
 
-const SHAPES: Record<string, string> = { attention: 'head', sequence: 'channel' }
-
 /** The title and the line below it. */
 export function headings(app: App, side: Side): [string, string] {
   const [layer, input, data] = [side.layer.value, side.input.value, side.data.value]
   const { model } = app.manifest.value
   const source = side.source.value
-  const word = SHAPES[layer.kind_of] ?? 'channel'
+  const word = layer.kind_of === 'attention' ? 'head' : 'channel'
   const count = data?.count ?? layer.channels
   const size = source && source.rows * source.columns > 1 ? ` of ${source.columns} × ${source.rows}` : ''
   const depth =
-    data && data.slices > 1 ? `, slice ${Math.min(app.view.value.slice, data.slices - 1) + 1} of ${data.slices}` : ''
+    data && data.slices > 1 ? `, slice ${Math.min(app.of('slice').value, data.slices - 1) + 1} of ${data.slices}` : ''
   const some = data && side.order.value.length < count ? `${side.order.value.length} of ` : ''
   return [
-    `${layer.path} · ${some}${counted(count, word)}${size}${depth}`,
+    `${layer.path || 'output'} · ${some}${counted(count, word)}${size}${depth}`,
     [layer.kind, model.name, `${input.name}, ${input.width} × ${input.height}`, model.text].filter(Boolean).join(' · '),
   ]
 }
@@ -30,7 +28,7 @@ export function headings(app: App, side: Side): [string, string] {
 export function rule(app: App, side: Side): string {
   const { single, clip, norm } = side.scale.value!
   const text = single
-    ? Array.isArray(app.view.value.scale)
+    ? Array.isArray(app.of('scale').value)
       ? 'Fixed range'
       : 'One range for the layer'
     : 'Each tile has its own range'
@@ -40,13 +38,14 @@ export function rule(app: App, side: Side): string {
 
 /** What a reader could get wrong without it, each with the codes that it explains. */
 export function remarks(side: Side): [text: string, codes: number[]][] {
-  const { figures, channels, count, meta } = side.data.value!
+  const data = side.data.value!
+  const { figures, channels, count, meta } = data
   const { limits } = side.scale.value!
   const those = (fits: (each: number) => unknown) => [...channels].filter((_, each) => fits(each))
   const listed = (numbers: number[]) => numbers.slice(0, 8).join(', ') + (numbers.length > 8 ? ' …' : '')
   const texts: [string, number[]][] = []
   const dead = those(each => figures['dead']![each])
-  const constant = those(each => figures['constant']![each])
+  const constant = those(each => data.size * data.slices > 1 && figures['constant']![each])
   if (dead.length)
     texts.push([
       dead.length === count ? 'All dead (0 everywhere)' : `${dead.length} dead (0 everywhere): ${listed(dead)}`,

@@ -37,6 +37,18 @@ def percentiles(values: np.ndarray, clip: tuple[float, float], each: bool = Fals
     return np.stack([_between(_sorted_planes(image), clip) for image in flat])
 
 
+def every_percent(planes: np.ndarray) -> np.ndarray:
+    """float64 `[channel + 1, 101]`: the percentiles 0 to 100 of each of `planes` `[channel, position]`, then of them all.
+
+    NaN where no value is finite. As `percentiles`, in 101 places.
+    """
+    rising = np.sort(planes, axis=1)
+    each = _between(rising, tuple(range(101)))
+    rising = rising.reshape(1, -1)
+    rising.sort(axis=1)
+    return np.concatenate([each, _between(rising, tuple(range(101)))])
+
+
 def _sorted_planes(flat: np.ndarray) -> np.ndarray:
     """`[channel, position]`, rising, of `[position, channel]`."""
     planes = np.empty(flat.shape[::-1], flat.dtype)
@@ -48,10 +60,10 @@ def _sorted_planes(flat: np.ndarray) -> np.ndarray:
     return planes
 
 
-def _between(rising: np.ndarray, clip: tuple[float, float]) -> np.ndarray:
-    """float64 `[row, 2]`: the percentiles of the finite numbers of each row (NaN, NaN without any)."""
+def _between(rising: np.ndarray, clip: tuple[float, ...]) -> np.ndarray:
+    """float64 `[row, percentile]`: the percentiles of the finite numbers of each row (NaN without any)."""
     if rising.shape[1] == 0:
-        return np.full((len(rising), 2), np.nan)
+        return np.full((len(rising), len(clip)), np.nan)
     if not np.isfinite(rising[:, [0, -1]]).all():
         # NaN and +inf come last in a rising row.
         finite = [row[np.isfinite(row)][None] for row in rising]

@@ -27,7 +27,7 @@ from .formats import pixel_limit
 from .levels import Range
 from .one_scale import in_one_list, in_one_scale, together
 from .paths import paths_of
-from .photo import Photo, as_array, check_header, kind_of, label_of, read
+from .photo import Photo, as_array, header_size, kind_of, label_of, read
 from .samples import is_sample, without_labels
 
 CONTAINERS = (list, tuple, set, frozenset, deque)
@@ -93,7 +93,7 @@ def check_files(images: Any) -> list[Source]:
             if is_arrays(source.item):
                 open_regular(source.item, what="image", error=ImageNotReadable).close()
             else:
-                check_header(source.item, source.id)
+                header_size(source.item, source.id)
             return sources
         except ImageNotReadable as error:
             if source.explicit:

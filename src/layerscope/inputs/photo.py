@@ -48,6 +48,7 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+TURNED = (5, 6, 7, 8)  # those that swap the sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,10 +210,15 @@ def _from_file(path: Path, name: str, limit: int, range: Range | None) -> Photo:
         return _from_stream(stream, name, limit, range)
 
 
-def check_header(path: Path, name: str) -> None:
-    """Raises `ImageNotReadable` where the head of a file already tells that it is no image, or one that is too large."""
+def header_size(path: Path, name: str) -> tuple[int, int]:
+    """(height, width) of the upright image as the head of a file states it; the pixels may still be damaged.
+
+    Raises `ImageNotReadable` where the head already tells that it is no image, or one that is too large.
+    """
     with _reason(name, DAMAGED, ANEW), open_regular(path, what="image", error=ImageNotReadable) as stream:
-        _identified(stream, name, pixel_limit(None))
+        image = _identified(stream, name, pixel_limit(None))
+        width, height = image.size
+        return (width, height) if _stored_orientation(image) in TURNED else (height, width)
 
 
 def _identified(stream: BinaryIO, name: str, limit: int) -> Image.Image:

@@ -126,12 +126,12 @@ def positive(values: np.ndarray, extent: np.ndarray) -> np.ndarray:
         mixed = (low[image] <= 0) & (low[image] < high[image])
         if mixed.any():
             chosen = values[image] if mixed.all() else values[image][..., mixed]
-            low[image, mixed] = np.where(high[image, mixed] > 0, _least_above_0(chosen), 0)
+            low[image, mixed] = np.where(high[image, mixed] > 0, least_above_0(chosen), 0)
             high[image, mixed] = np.maximum(high[image, mixed], 0)
     return result
 
 
-def _least_above_0(values: np.ndarray) -> np.ndarray:
+def least_above_0(values: np.ndarray) -> np.ndarray:
     """The smallest value above 0 of each channel of `[*spatial, channel]`, inf where none is."""
     flat = values.reshape(-1, values.shape[-1])
     least = np.full(flat.shape[1], np.inf)

@@ -1,0 +1,145 @@
+"""The images of a session: files, arrays and uploads, each under an id, or the rows of a batch that is ready for the model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from ..errors import BadOption, ImageNotReadable
+from ..inputs.arrays import is_arrays
+from ..inputs.formats import pixel_limit
+from ..inputs.images import Source, collect
+from ..inputs.photo import Photo, header_size, read
+from ..inputs.recipe import READY
+from ..safe_text import counted, printable
+from ..scope.batches import count_images
+from ..scope.scope import Scope
+from .cache import Cache
+
+UPLOAD_PIXELS = 40_000_000
+UPLOAD_BYTES = 32 << 20
+UPLOADS_BYTES = 1 << 29  # of all uploads of a session, which it keeps as they came
+LONGEST_NAME = 120
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One image: its id for the page, its name, its size (height, width), (0, 0) without a photo.
+
+    `given` is what `Scope.capture` takes, which is `row` of it where it holds several.
+    """
+
+    id: str
+    name: str
+    size: tuple[int, int]
+    given: Any
+    row: int = 0
+    batch: str = ""
+
+    @property
+    def key(self) -> str:
+        """What of a capture is kept together."""
+        return self.batch or self.id
+
+
+class Inputs:
+    """The images of a session. `notes` say which of those given can't be read."""
+
+    def __init__(self, scope: Scope, images: Any, cache: Cache) -> None:
+        self.ready = scope.preprocess == READY
+        self.notes: tuple[str, ...] = ()
+        self._entries: dict[str, Entry] = {}
+        self._uploaded = 0
+        self._cache, self._lock = cache, Lock()
+        if images is None:
+            return
+        if self.ready:
+            count = count_images(images, scope.preprocess, scope.facts.inputs) or 0
+            for row in range(count):
+                self._add(f"image {row}", (0, 0), images, row=row, batch="batch")
+            return
+        unread = []
+        for source in collect(images):
+            try:
+                self._add(source.id, self._size(source), source)
+            except ImageNotReadable as error:
+                if source.explicit:
+                    raise
+                unread.append(f"skipped: {error}")
+        if not self._entries:
+            raise ImageNotReadable(f"none of {counted(len(unread), 'image')} can be read: {'; '.join(unread[:3])}")
+        self.notes = tuple(unread)
+
+    def __iter__(self) -> Any:
+        return iter(tuple(self._entries.values()))
+
+    def __getitem__(self, id: Any) -> Entry:
+        if not isinstance(id, str) or id not in self._entries:
+            raise BadOption(f"there is no image {id!r:.40} here")
+        return self._entries[id]
+
+    def upload(self, data: bytes, name: Any) -> Entry:
+        """A new image from the bytes of its file. Raises `ImageNotReadable`, and `ImageTooLarge` before it is decoded."""
+        if self.ready:
+            raise BadOption("images can't be added to a batch that is ready for the model")
+        name = file_name(name)
+        if len(data) > UPLOAD_BYTES:
+            raise BadOption(f"{name}: {len(data):,} bytes, and an image may have {UPLOAD_BYTES:,}")
+        with self._lock:
+            if self._uploaded + len(data) > UPLOADS_BYTES:
+                raise BadOption(f"the images added so far fill the {UPLOADS_BYTES:,} bytes that there are for them")
+            self._uploaded += len(data)
+        try:
+            photo = read(data, id=name, limit=min(UPLOAD_PIXELS, pixel_limit(None)))
+        except BaseException:
+            with self._lock:
+                self._uploaded -= len(data)
+            raise
+        entry = self._add(name, photo.size, Source(name, data, explicit=True))
+        self._keep(entry, photo)
+        return entry
+
+    def photo(self, entry: Entry) -> Photo | None:
+        """The decoded photo of an image, `None` for a row of a ready batch."""
+        if entry.batch:
+            return None
+        photo: Photo | None = self._cache.get(("pixels", entry.id))
+        if photo is None:
+            photo = entry.given.read()
+            self._keep(entry, photo)
+        return photo
+
+    def _keep(self, entry: Entry, photo: Photo) -> None:
+        self._cache.put(("pixels", entry.id), photo, photo.nbytes)
+
+    def _add(self, name: str, size: tuple[int, int], given: Any, *, row: int = 0, batch: str = "") -> Entry:
+        with self._lock:
+            names = {entry.name for entry in self._entries.values()}
+            free, number = name, 2
+            while free in names:
+                free, number = f"{name}#{number}", number + 1
+            entry = Entry(f"i{len(self._entries)}", free, size, given, row, batch)
+            self._entries[entry.id] = entry
+        return entry
+
+    def _size(self, source: Source) -> tuple[int, int]:
+        """The size that a file's header states; whatever else is decoded."""
+        item = source.item
+        header = isinstance(item, Path) and not is_arrays(item)
+        return header_size(item, source.id) if header else source.read().size
+
+
+def file_name(name: Any) -> str:
+    r"""The name of a file from a page, of whatever system: its last part, legible, of bounded length.
+
+    >>> file_name("C:\\photos\\cat.jpg"), file_name("../../etc/passwd"), file_name("")
+    ('cat.jpg', 'passwd', 'image')
+    """
+    last = re.split(r"[/\\]", name)[-1] if isinstance(name, str) else ""
+    last = printable(last.strip())
+    if len(last) > LONGEST_NAME:
+        last = f"{last[: LONGEST_NAME // 2]}…{last[-LONGEST_NAME // 2 + 1 :]}"
+    return last if last.strip(".") else "image"

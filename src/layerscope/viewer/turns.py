@@ -1,0 +1,126 @@
+"""Requests at work: how far each is, how it is cancelled, and whose turn it is to run the model."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Condition, Lock
+from typing import Any
+from weakref import WeakValueDictionary
+
+from ..errors import BadOption, Cancelled
+from ..scope.progress import Progress
+
+REMEMBERED = 256  # ids of cancelled jobs: the word to cancel one may come before the job itself
+WAITING = "waiting for the model"
+
+
+@dataclass
+class Job:
+    """One request at work."""
+
+    id: str
+    cancelled: bool = False
+    part: int = 0
+    whole: int = 0
+    text: str = ""
+
+    def see(self, event: Progress) -> None:
+        """The observer of its progress: raises `Cancelled` where it was cancelled."""
+        self.part, self.whole, self.text = event.done, event.total or 0, event.what
+        self.check()
+
+    def check(self) -> None:
+        if self.cancelled:
+            raise Cancelled("cancelled")
+
+
+class Turns:
+    """Who runs a model: one job at a time, the others wait and may be cancelled while they do."""
+
+    def __init__(self) -> None:
+        self._free, self._taken = Condition(), False
+
+    @contextmanager
+    def take(self, job: Job) -> Iterator[None]:
+        """Inside the block it is this job's turn. Raises `Cancelled` where the job is cancelled while it waits."""
+        with self._free:
+            if self._taken:
+                job.text = WAITING
+            self._free.wait_for(lambda: not self._taken or job.cancelled)
+            job.check()
+            self._taken = True
+        try:
+            yield
+        finally:
+            with self._free:
+                self._taken = False
+                self._free.notify_all()
+
+    def look(self) -> None:
+        """Have those that wait look whether they were cancelled."""
+        with self._free:
+            self._free.notify_all()
+
+
+_TURNS: WeakValueDictionary[int, Turns] = WeakValueDictionary()
+_LOCK = Lock()
+
+
+def turns_of(model: Any) -> Turns:
+    """The turns of a model, the same for all sessions that hold it: two at a time would see each other's hooks."""
+    with _LOCK:
+        # A session holds the model as long as the turns, so the number stays that of this model.
+        return _TURNS.setdefault(id(model), Turns())
+
+
+@dataclass
+class AtWork:
+    """The requests at work by their id."""
+
+    turns: Turns
+    _running: dict[str, Job] = field(default_factory=dict)
+    _cancelled: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    _lock: Any = field(default_factory=Lock)
+
+    @contextmanager
+    def job(self, id: str) -> Iterator[Job]:
+        """A job under an id, `""` for one that nobody asks after."""
+        with self._lock:
+            if id and id in self._running:
+                raise BadOption(f"a request of the id {id!r} is at work already: give each its own")
+            job = Job(id, id in self._cancelled)
+            if id:
+                self._running[id] = job
+        try:
+            job.check()
+            yield job
+        finally:
+            with self._lock:
+                self._running.pop(id, None)
+
+    def cancel(self, id: str) -> bool:
+        """Cancel a job, also one that is still to come; whether it is at work."""
+        with self._lock:
+            job = self._running.get(id)
+            if job is not None:
+                job.cancelled = True
+            elif id:
+                self._cancelled.append(id)
+        self.turns.look()
+        return job is not None
+
+    def cancel_all(self) -> None:
+        """Cancel every job at work."""
+        with self._lock:
+            for job in self._running.values():
+                job.cancelled = True
+        self.turns.look()
+
+    def progress(self, id: str) -> dict[str, Any]:
+        """How far a job is: `part` of `whole` (0 where that isn't known), and `text`, what is counted; zeros for none."""
+        with self._lock:
+            job = self._running.get(id) or Job(id)
+        return {"part": job.part, "whole": job.whole, "text": job.text}

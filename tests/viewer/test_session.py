@@ -1,0 +1,77 @@
+"""The session answers what a page asks: manifest, maps, photos, single values, classes, uploads."""
+
+import json
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from layerscope.errors import BadOption
+from layerscope.testing import TinyBackend, tiny_model
+from layerscope.viewer.encoding import decoded
+from layerscope.viewer.payload import unpack
+from layerscope.viewer.session import Session
+
+PHOTO = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
+
+
+@pytest.fixture
+def session():
+    return Session(ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=8), PHOTO)
+
+
+def values_of(reply):
+    meta, tensors = unpack(reply.buffers[0])
+    return meta, np.moveaxis(decoded(tensors["values"], meta["exponent"], tensors.get("offsets")), 0, -1)
+
+
+def test_the_manifest_is_json_and_lists_every_call(session):
+    manifest = session.answer("manifest").result
+    assert json.loads(json.dumps(manifest, allow_nan=False)) == manifest
+    assert [layer["path"] for layer in manifest["layers"]] == ["conv1", "act:0", "conv2", "act:1", "head", "spare"]
+    assert [layer["kind_of"] for layer in manifest["layers"]] == ["map", "map", "map", "map", "vector", "none"]
+    assert manifest["first"] == {"input": "i0", "layer": "l3"}
+    assert manifest["inputs"][0] | {"predictions": None} == {
+        "id": "i0", "name": "array-0", "width": 16, "height": 12, "predictions": None
+    }  # fmt: skip
+
+
+def test_a_map_is_that_of_the_capture(session):
+    fm = session.scope.capture(PHOTO, "act:1")["act:1"]
+    meta, values = values_of(session.answer("map", {"input": "i0", "layer": "l3"}))
+    assert meta["shape"] == [5, 3, 3] and meta["placement"]["photo"] == [12, 16]
+    np.testing.assert_allclose(values, fm.values[0], rtol=2**-11)
+
+
+def test_a_single_value_is_exact(session):
+    fm = session.scope.capture(PHOTO, "conv1")["conv1"]
+    reply = session.answer("probe", {"input": "i0", "layer": "l0", "channel": 2, "position": [3, 5]})
+    assert np.float32(reply.result["value"]) == fm.values[0, 3, 5, 2]
+
+
+def test_a_photo_comes_with_its_true_size(session):
+    meta, _ = unpack(session.answer("photo", {"input": "i0"}).buffers[0])
+    assert meta == {"media": "image/png", "width": 16, "height": 12, "photo": [12, 16]}
+
+
+@pytest.mark.parametrize(
+    ("op", "params"),
+    [
+        ("nothing", {}),
+        ("map", {}),
+        ("map", {"input": "i0", "layer": "l99"}),
+        ("map", {"input": "i0", "layer": "../l0"}),
+        ("map", {"input": ["i0"], "layer": "l0"}),
+        ("map", {"input": "i0", "layer": "l0", "encoding": "f64"}),
+        ("photo", {"input": "i1"}),
+        ("probe", {"input": "i0", "layer": "l0", "channel": 99, "position": [0, 0]}),
+        ("probe", {"input": "i0", "layer": "l0", "channel": 0, "position": [0, 8]}),
+        ("probe", {"input": "i0", "layer": "l0", "channel": 0, "position": [0]}),
+        ("probe", {"input": "i0", "layer": "l0", "channel": [], "position": "00"}),
+        ("classes", {"text": 3}),
+        ("add", {"name": "cat.jpg"}),
+    ],
+)
+def test_a_wrong_request_is_refused_in_a_sentence(session, op, params):
+    with pytest.raises(BadOption):
+        session.answer(op, params)

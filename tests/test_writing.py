@@ -42,6 +42,7 @@ ELSEWHERE = {
     "picture/picture.py": {"save": 1},  # of export/files.py
     "plots/animate.py": {"save": 1},  # into memory
     "plots/batch_writer.py": {"save": 3},  # Picture.save, FeatureMap.save
+    "viewer/photo.py": {"save": 2},  # into memory
 }
 
 

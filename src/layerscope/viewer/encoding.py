@@ -68,7 +68,7 @@ def stored(planes: np.ndarray, looked_at: Range) -> Stored:
     rounded = decoded(np.ldexp(looked_at.middle, -exponent).astype(np.float16), exponent)
     offsets = np.where(off, np.where(looked_at.zero, rounded, looked_at.middle), 0).astype(np.float32)
     shifted, part = np.empty((int(off.sum()), *planes.shape[1:]), np.float16), planes[off]
-    if not _encode(part, shifted, exponent, Range(*(each[off] for each in looked_at)), offsets[off]).all():
+    if not _encode(part, shifted, exponent, Range(*(each[off] for each in looked_at)), offsets=offsets[off]).all():
         return Stored(planes)
     halves[off] = shifted
     return Stored(halves, exponent, offsets)
@@ -100,7 +100,7 @@ def _sizes(planes: np.ndarray) -> tuple[float, float]:
 
 
 def _encode(
-    planes: np.ndarray, halves: np.ndarray, exponent: int, looked_at: Range, offsets: np.ndarray | None = None
+    planes: np.ndarray, halves: np.ndarray, exponent: int, looked_at: Range, *, offsets: np.ndarray | None = None
 ) -> np.ndarray:
     """Write the planes as float16 into `halves`; bool `[channel]`, whether that keeps them."""
     flat, kept = halves.reshape(len(planes), -1), np.ones(len(planes), bool)

@@ -14,9 +14,9 @@ from ..checks import one_of as checked
 from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
 from ..core.numbers import shortened
+from ..core.progress import progress
 from ..errors import BadOption, LayerscopeError
 from ..scope.prediction import Prediction
-from ..scope.progress import progress
 from ..scope.scope import Scope
 from .cache import Cache
 from .inputs import Entry, Inputs

@@ -10,8 +10,8 @@ from threading import Condition, Lock
 from typing import Any
 from weakref import WeakValueDictionary
 
+from ..core.progress import Progress
 from ..errors import BadOption, Cancelled
-from ..scope.progress import Progress
 
 REMEMBERED = 256  # ids of cancelled jobs: the word to cancel one may come before the job itself
 WAITING = "waiting for the model"

@@ -100,12 +100,14 @@ class Head:
         weights: float32 `[class, channel]`.
         bias: float32 `[class]`, `None` where the layer has none.
         activation: What the layer itself does to its scores (`"softmax"`), `""` for nothing.
+        rounds: Whether the layer rounds its inputs before it weighs them, as quantised ones do.
     """
 
     path: str
     weights: np.ndarray
     bias: np.ndarray | None = None
     activation: str = ""
+    rounds: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import layerscope as ls
 from helpers.keras_models import BACKEND, K, images, keras, same, to_numpy, values
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -193,3 +194,19 @@ def test_the_head_of_a_quantised_model(mode):
     np.testing.assert_allclose(head.bias, bias, atol=1e-6)
     # one channel at a time is nothing that the layer quantises: its own answer
     same(head.weights.T + head.bias, model.layers[-1](np.eye(4, dtype=np.float32)))
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a .quantize. method:UserWarning")
+def test_class_activation_of_a_head_that_rounds_what_it_reads():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), K.Conv2D(6, 3, name="conv"), K.GlobalAveragePooling2D(), K.Dense(5)]
+    )
+    model.quantize("int8")
+    scope, x = ls.open(model, preprocess=None), images(2, 8, 8, 3)
+    fm = scope.capture(x, "conv")["conv"]
+    head = scope.head(x)
+    exact = fm.values.mean((1, 2)) @ head.weights.T + head.bias
+    assert np.abs(exact - to_numpy(model(x, training=False))).max() > 2e-3 * np.abs(exact).max()  # it does round
+    cam = ls.class_cam(fm, target=3)
+    np.testing.assert_allclose(cam.values[..., 0], fm.values @ head.weights[3], atol=1e-5)

@@ -50,13 +50,13 @@ def head(model: KerasModel, batch: Any) -> Head | None:
 def _head_of(call: Call, engine: Engine) -> Head | None:
     """The weights of a `Dense`."""
     layer = call.layer
-    weights = (
-        _dequantised(layer, engine) if getattr(layer, "quantization_mode", None) else _stored(layer.kernel, engine)
-    )
+    quantised = bool(getattr(layer, "quantization_mode", None))
+    weights = _dequantised(layer, engine) if quantised else _stored(layer.kernel, engine)
     bias = None if getattr(layer, "bias", None) is None else _stored(layer.bias, engine).astype(np.float32)
     activation = getattr(layer.activation, "__name__", "")
     weights = np.ascontiguousarray(weights.astype(np.float32).T)
-    return Head(call.location.path, weights, bias, "" if activation == "linear" else activation)
+    activation = "" if activation == "linear" else activation
+    return Head(call.location.path, weights, bias, activation, rounds=quantised)
 
 
 def _dequantised(layer: Any, engine: Engine) -> np.ndarray:

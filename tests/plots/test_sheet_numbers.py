@@ -5,7 +5,7 @@ import pytest
 
 import layerscope as ls
 from helpers.arrays import noise
-from helpers.wording import wording
+from helpers.wording import warns, wording
 from layerscope.picture.font import font
 
 PAGE, LEGIBLE = 900, 10
@@ -61,11 +61,27 @@ def test_tiles_in_another_order_are_numbered_on_several_pages(options):
         assert numbers == [str(cell.channel) for cell in page.cells]
 
 
+@pytest.mark.filterwarnings("ignore:columns=64 makes letters:layerscope.LayerscopeWarning")
 @pytest.mark.parametrize("options", [{"text": 1}, {"sort": "max", "columns": 64}, {"sort": "max", "per_page": 2048}])
 def test_what_is_asked_for_comes_before_letters_that_can_be_read(options):
     picture = ls.sheet(noise(1, 7, 7, 2048), **options)
     assert picture.pages == 1
     assert sum(line.tile >= 0 and line.bold for line in picture.texts) == 2048
+
+
+@pytest.mark.parametrize("options", [{"columns": 20, "statistics": True}, {"columns": 40, "sort": "mean"}], ids=str)
+def test_columns_too_many_for_letters_that_can_be_read_are_warned_of(options):
+    with warns(ls.LayerscopeWarning, f"columns={options['columns']}"):
+        picture = ls.sheet(noise(1, 7, 7, 300), **options)
+    assert min(line.size for line in picture.texts if line.tile >= 0) * 900 / picture.width < 10
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("columns", [20, 40, 64])
+def test_columns_of_a_sheet_in_order_are_numbered_where_tiles_can_not_be(columns):
+    picture = ls.sheet(noise(1, 7, 7, 2048), columns=columns)
+    assert min(line.size for line in picture.texts) * 900 / max(900, picture.width) >= 9.5
+    assert any(line.tile >= 0 for line in picture.texts) == (columns == 20)
 
 
 def test_no_ink_lies_on_tiles_without_numbers():

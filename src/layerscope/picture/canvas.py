@@ -34,9 +34,9 @@ class Frame:
     `reach` is how far the values themselves go, printed at the ends of the bar that they exceed, `quantity` what the bar
     measures ("activation"). Letters, gaps and the bar are `text` times as large as on a screen, drawn at that size.
     `ranges` is the scale of tiles that have ranges of their own, which names what lies below them.
-    `key` are colours with names, in place of a bar; `tiles` is what the colours of tiles with ranges of their own mean, which
-    stands in the legend in place of the note on them. `heading` stands in place of the title; without `caption` it is all that
-    is written, without `colorbar` no bar and no key is drawn.
+    `key` are colours with names, in place of a bar and of a note on the variance; `tiles` is what the colours of tiles with
+    ranges of their own mean, which stands in the legend in place of the note on them. `heading` stands in place of the title;
+    without `caption` it is all that is written, without `colorbar` no bar and no key is drawn.
     """
 
     title: str
@@ -71,11 +71,11 @@ class Frame:
         """
         text = self.text
         bar = ColorBar(self.bar, self.marks, self.reach, text, self.quantity) if self.bar and self.colorbar else None
-        key = ColorKey(self.key, text) if self.key and self.colorbar else None
+        key = ColorKey(self.key, text, self.quantity) if self.key and self.colorbar else None
         title = self.title if self.heading or (self.heading is None and self.caption) else ""
         subject, marks, under = (self.subject, self.marks, self.notes) if self.caption else ("", (), ())
-        if self.tiles:
-            under = [note for note in under if kind_of(note) != "scale"]
+        said = {"scale": self.tiles, "variance": key}
+        under = [note for note in under if not said.get(kind_of(note))]
         margin = round(MARGIN * text) if title or self.caption or self.colorbar else 0
         whole_width = width + (bar.width if bar else key.width if key else 0)
         if title or self.caption:

@@ -112,10 +112,14 @@ class ColorBar:
 
 @dataclass(frozen=True)
 class ColorKey:
-    """What stands in the place of a bar where a colour is a name: `entries` of (red, green and blue, what it means)."""
+    """What stands in the place of a bar where a colour is a name: `entries` of (red, green and blue, what it means).
+
+    `quantity` is what the numbers of the entries are, written above them.
+    """
 
     entries: tuple[tuple[tuple[int, int, int], str], ...]
     text: float = 1
+    quantity: str = ""
 
     @property
     def letters(self) -> Font:
@@ -129,24 +133,30 @@ class ColorKey:
     @property
     def width(self) -> int:
         """The pixels that it takes beside a map, with its gap."""
-        return round((BAR_GAP + BAR_WIDTH + BAR_TICK) * self.text) + self.letters.widest(
-            [name for _, name in self.entries]
-        )
+        names = round((BAR_WIDTH + BAR_TICK) * self.text) + self.letters.widest([name for _, name in self.entries])
+        return round(BAR_GAP * self.text) + max(names, self.letters.width(self.quantity))
+
+    @property
+    def above(self) -> int:
+        """The pixels that the name of its quantity takes."""
+        return self.step if self.quantity else 0
 
     @property
     def height(self) -> int:
-        return len(self.entries) * self.step
+        return self.above + len(self.entries) * self.step
 
     def boxes(self, x: int, y: int) -> Iterator[Box]:
         """A box for each entry, from `x`, `y` down."""
         for row, (color, _) in enumerate(self.entries):
-            yield Box(x, y + row * self.step, round(BAR_WIDTH * self.text), self.letters.height, color)
+            yield Box(x, y + self.above + row * self.step, round(BAR_WIDTH * self.text), self.letters.height, color)
 
     def texts(self, x: int, y: int) -> Iterator[Text]:
-        """The names beside the boxes."""
+        """The quantity, and the names beside the boxes."""
+        if self.quantity:
+            yield Text(x, y, self.quantity, self.letters.size, INK_MIDDLE)
         left = x + round((BAR_WIDTH + BAR_TICK) * self.text)
         for row, (_, name) in enumerate(self.entries):
-            yield Text(left, y + row * self.step, name, self.letters.size)
+            yield Text(left, y + self.above + row * self.step, name, self.letters.size)
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ def _shared(options: MontageOptions, usual: str) -> MontageOptions:
 
 def _draw(frames: _Frames, options: MontageOptions) -> list[Picture]:
     fm, planes, rule = frames.fm, frames.planes, frames.rule
-    grid = Mosaic.fitting((planes.shape[1], planes.shape[2]), [""], options)
+    grid = Mosaic.fitting((planes.shape[1], planes.shape[2]), frames.tiles[:1], options)
     codes = rule.codes(planes)
     # The same legend and as many lines on every frame, so that nothing moves.
     marks = marks_of(codes)

@@ -58,7 +58,7 @@ class FigureOptions(OverlayOptions):
     def overlay(self) -> OverlayOptions:
         """The options of the overlay."""
         own = {field.name: getattr(self, field.name) for field in fields(OverlayOptions)}
-        return OverlayOptions(**{**own, "channels": None, "top": None, "zoom": 1, "bar": False})
+        return OverlayOptions(**{**own, "channels": None, "top": None, "zoom": 1})
 
 
 @keywords

@@ -23,7 +23,7 @@ from ..picture.shapes import Cell
 from .caveats import outlier
 from .groups import GROUPED, grouped_map, is_grouped
 from .options import DrawOptions, Options
-from .rgb import is_rgb, paper, rgb_colors, rgb_key, rgb_limits, rgb_text, with_key
+from .rgb import is_rgb, key_quantity, paper, rgb_colors, rgb_key, rgb_limits, rgb_text
 from .strip import StripOptions, draw_strip
 
 MAP_SIZE = 448
@@ -150,10 +150,12 @@ def _rgb_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     zoom, (height, width) = options.zoom or 1, one.spatial
     low, high = rgb_limits(whole, options.clip)
     colors = rgb_colors(one.values[0], low, high).repeat(zoom, 0).repeat(zoom, 1)
-    lines = (*with_key(caption(one, None, ""), one, options.bar), rgb_text(options.clip))
+    lines = (*caption(one, None, ""), rgb_text(options.clip))
     marks = {NAN} if np.isnan(one.values).any() else set()
     text = options.letters(width * zoom)
-    frame = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=text, key=rgb_key(one))
+    frame = Frame(
+        title_of(one), lines[0], lines[1:], marks=marks, text=text, key=rgb_key(one), quantity=key_quantity(one)
+    )
     canvas = options.framed(frame).around(height * zoom, width * zoom)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, float(low[0]), float(high[0]))
     pixels = paper(canvas, palette(None))

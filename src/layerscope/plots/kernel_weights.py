@@ -118,7 +118,7 @@ class Colours:
         tiles = []
         for row, most, end in zip(chosen, reach.tolist(), ends.tolist(), strict=True):
             text = f"±{number(most, 2)}" if most else "dead"
-            tiles.append(Tile(f"{row} {text}", 0, row, f"filter {row}: {text}", (-end, end)))
+            tiles.append(Tile(str(row), 0, row, f"filter {row}: {text}", (-end, end), text))
         stretch = (
             f"all are stretched to ±{number(largest)}" if alike else "each filter is stretched to ± its largest weight"
         )
@@ -143,7 +143,7 @@ def draw_colours(weights: Weights, chosen: Sequence[int], order: str, options: D
         )
     filters = Colours.of(weights, chosen, alike=options.scale == "layer", order=order)
     size = (filters.colours.shape[1], filters.colours.shape[2])
-    grid = Mosaic.fitting(size, [tile.label for tile in filters.tiles], options)
+    grid = Mosaic.fitting(size, filters.tiles, options)
     page = options.pick_page(len(filters.tiles), grid.most)
     fm = weights.map(weights.values.mean(1).transpose(1, 2, 0)[None], "kernels")
     title = title_of(fm, channels_text(fm, chosen))

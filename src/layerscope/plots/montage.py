@@ -117,13 +117,14 @@ def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:
     # What is said of slices and their numbers is that of one of the channels.
     stack = Stack.of(whole, options, whole.channels[0] if colored else options.channel)
     numbers = stack.choose(options.slices)
-    grid = Mosaic.fitting(stack.size, list(map(str, numbers)), options)
+    channel = 0 if colored else stack.channel
+    tiles = [Tile(str(number), stack.image, channel, f"{stack.word} {number}") for number in numbers]
+    grid = Mosaic.fitting(stack.size, tiles, options)
     page = options.pick_page(len(numbers), grid.most)
     shown = list(numbers[page.here])
     title = title_of(stack.one, stack.describe_slices(len(numbers)))
     page_text = f"{page.text}, {stack.word}s {shown[0]} to {shown[-1]}" if page.text else ""
-    channel = 0 if colored else stack.channel
-    tiles = [Tile(str(number), stack.image, channel, f"{stack.word} {number}") for number in shown]
+    tiles = tiles[page.here]
     if colored:
         volume = np.moveaxis(stack.one.values[0], "dhw".index(stack.axis), 0)
         pictures = rgb_colors(volume[shown], *rgb_limits(whole, options.clip))

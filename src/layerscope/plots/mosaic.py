@@ -11,24 +11,29 @@ import numpy as np
 
 from ..picture.canvas import Canvas, Frame
 from ..picture.codes import OWN
-from ..picture.font import small
+from ..picture.font import Font, font, small
 from ..picture.palette import palette
 from ..picture.picture import Picture
 from ..picture.shapes import Cell
 from .options import DrawOptions
-from .tiles import PAGE_PIXELS
+from .tiles import PAGE_PIXELS, even_columns
 
 COMFORTABLE, LARGEST, SMALLEST = 960, 256, 72
 
 
 class Tile(NamedTuple):
-    """What stands above a tile, and what its `Cell` says: image, channel, a note, and its range where it has its own."""
+    """A number and words above a tile, and what its `Cell` says: image, channel, a note, and its range where it has its own."""
 
-    label: str
+    number: str
     image: int
     channel: int
     note: str = ""
     limits: tuple[float, float] | None = None
+    words: str = ""
+
+    def width(self, letters: Font) -> int:
+        """The pixels of what stands above it."""
+        return font(letters.size, bold=True).width(self.number) + (letters.width(f" {self.words}") if self.words else 0)
 
 
 @dataclass(frozen=True)
@@ -48,25 +53,28 @@ class Mosaic:
     text: float = 1
 
     @classmethod
-    def fitting(cls, size: tuple[int, int], labels: Sequence[str], options: DrawOptions) -> Mosaic:
-        """As large as fits a comfortable page, but never smaller than can be read; a tile for each of the `labels`."""
-        (height, width), text, columns, count = size, options.size, options.columns, len(labels)
-        longest = small(text).widest(labels)
+    def fitting(cls, size: tuple[int, int], tiles: Sequence[Tile], options: DrawOptions) -> Mosaic:
+        """As large as fits a comfortable page, but never smaller than can be read; the columns are those of a sheet."""
+        (height, width), text, count = size, options.size, len(tiles)
+        labels = max(tile.width(small(text)) for tile in tiles)
         least = max(1, ceil(SMALLEST * text / max(size)))
         zooms = (
             range(max(least, int(LARGEST * text) // max(size)), least - 1, -1)
             if options.zoom is None
             else (options.zoom,)
         )
+        page = round(COMFORTABLE * text)
+        grid = cls(height, width, zooms[-1], 1, labels, 1, text)
+        fit = max(1, (page + grid.space) // grid.pitch_x)
+        columns = min(options.columns or min(even_columns(count, height / width), fit), count)
         for zoom in zooms:
-            grid = cls(height, width, zoom, columns or 1, longest, 1, text)
-            across = columns or max(1, min(count, (round(COMFORTABLE * text) + grid.space) // grid.pitch_x))
-            if ceil(count / across) * grid.pitch_y <= COMFORTABLE * text:
+            grid = replace(grid, zoom=zoom, columns=columns)
+            if columns * grid.pitch_x - grid.space <= page and ceil(count / columns) * grid.pitch_y <= page:
                 break
-        text = options.letters(across * width * zoom)
-        grid = replace(grid, text=text, labels=small(text).widest(labels))
-        rows = max(1, PAGE_PIXELS // (grid.pitch_y * grid.pitch_x * across))
-        return replace(grid, columns=min(across, count), most=rows * across)
+        text = options.letters(columns * grid.width * grid.zoom)
+        grid = replace(grid, text=text, labels=max(tile.width(small(text)) for tile in tiles))
+        rows = max(1, PAGE_PIXELS // (grid.pitch_y * grid.pitch_x * columns))
+        return replace(grid, most=rows * columns)
 
     @property
     def space(self) -> int:
@@ -99,7 +107,11 @@ class Mosaic:
         for index, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
             x, y, across, high = self._box(canvas, index)
             if self.above:
-                canvas.write(x - canvas.x, y - canvas.y - self.above, label.label, tile=index)
+                left, line = x - canvas.x, y - canvas.y - self.above
+                canvas.write(left, line, label.number, bold=True, tile=index)
+                if label.words:
+                    right = left + label.width(canvas.letters) - canvas.letters.width(label.words)
+                    canvas.write(right, line, label.words, muted=True, tile=index)
             shown = OWN if rule is None else tile.repeat(self.zoom, 0).repeat(self.zoom, 1)
             canvas.codes[y : y + high, x : x + across] = shown
             limits = label.limits or (rule.range() if rule else (0.0, 0.0))

@@ -32,7 +32,7 @@ from .heatmap import one_range
 from .on_photo import on_photo
 from .options import DrawOptions, frozen
 from .overlay_paint import Paint, PhotoGrid, lay, opacity_text, place_text
-from .rgb import is_rgb, paper, rgb_key, rgb_limits, rgb_text, with_key
+from .rgb import is_rgb, key_quantity, paper, rgb_key, rgb_limits, rgb_text
 
 GAP_BETWEEN = 10
 INTERPOLATIONS = ("nearest", "smooth")
@@ -331,7 +331,8 @@ class Sketch:
         subject, *notes = self.lines
         if rule is None:
             broken = {NAN} if np.isnan(values).any() else set()
-            frame = Frame(title_of(self.one), subject, notes, marks=broken, text=self.text, key=rgb_key(self.one))
+            frame = Frame(title_of(self.one), subject, notes, marks=broken, text=self.text)
+            frame = replace(frame, key=rgb_key(self.one), quantity=key_quantity(self.one))
             return self.options.framed(frame).around(height, width, beside)
         # Only the units that lie on the photo have a colour there: those on the padding of a letterbox don't.
         marks = marks_of(rule.codes(values[0, ..., 0][self.grid.units()]))
@@ -393,7 +394,7 @@ def _lines(one: FeatureMap, paint: Paint, options: OverlayOptions, photo: tuple[
     rule = paint.rule
     lines = (*caption(one, rule, ""), *photo)
     if rule is None:
-        return (*with_key(lines, one, options.bar), rgb_text(options.clip))
+        return (*lines, rgb_text(options.clip))
     lines += special(one.values, "the map") + faint_overlay(one, rule, paint.zero)
     lines += Beyond.of(one.values, rule.limits).words(rule, options.clip)
     lines += levels_text(paint.levels, one.values, rule)

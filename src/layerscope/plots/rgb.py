@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ..arrays.ranges import checked_clip
 from ..channels.statistics import percent
 from ..combinations.pca import BACKGROUND
 from ..core.feature_map import FeatureMap
-from ..core.note import Note, kind_of
+from ..core.note import Note
 from ..picture.canvas import Canvas
 from ..picture.codes import BLOCK, GAP, NAN
 from ..picture.palette import palette
@@ -73,13 +71,9 @@ def rgb_key(fm: FeatureMap) -> tuple[tuple[tuple[int, int, int], str], ...]:
     )
 
 
-def with_key(lines: Sequence[str], fm: FeatureMap, bar: bool) -> tuple[str, ...]:
-    """The lines of a caption: where the key has the shares of the variance, what they are in place of them."""
-    shares = fm.provenance.get("variance")
-    if shares is None or not bar:
-        return tuple(lines)
-    text = Note("variance", f"percentages are shares of the variance, together {percent(sum(shares))}")
-    return tuple(text if kind_of(line) == "variance" else line for line in lines)
+def key_quantity(fm: FeatureMap) -> str:
+    """What the numbers in the key are."""
+    return "" if fm.provenance.get("variance") is None else "share of variance"
 
 
 def rgb_text(clip: tuple[float, float] | None) -> str:

@@ -31,7 +31,7 @@ from .caveats import cautions
 from .options import DrawOptions
 from .sheet_layout import SheetLayout, compose
 from .strip import StripOptions, draw_strip
-from .tiles import Below, Grid, Labels, Tiles
+from .tiles import NUMBERED, Below, Grid, Labels, Tiles, readable_columns
 
 # So few channels of a dense layer are bars, which can be read; more are cells.
 MOST_BARS = 32
@@ -255,6 +255,12 @@ def _fit_grid(one: FeatureMap, order: np.ndarray, options: DrawOptions, below: B
     numbers = np.array(one.channels)[order]
     in_order = bool((np.diff(numbers) == 1).all())
     grid = Grid.fitting(one.spatial, one.channels, options, count=count, below=below, in_order=in_order)
+    most = readable_columns(one.channels, below)
+    if options.columns is not None and options.text is None and grid.columns > most and not grid.margins:
+        seen = grid.letters.size * NUMBERED / (grid.columns * grid.pitch)
+        text = f"letters of {seen:.0f} pixels where the picture is shown {NUMBERED} pixels wide"
+        hint = f"{option('columns', options.columns)} makes {text}: up to {counted(most, 'column')} can be read"
+        warnings.warn(LayerscopeWarning(hint), stacklevel=caller_level())
     if per_page is None:
         return grid
     if per_page > grid.most:

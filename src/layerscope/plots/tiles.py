@@ -108,8 +108,7 @@ class Grid:
         # Where a page can't hold them all in their least size, they keep it, and each page is about square.
         held = max(1, int(PAGE_PIXELS // ((max(height, smallest) + 2 * font(SMALL).height) * max(width, smallest))))
         columns = min(columns or even_columns(min(count, held), height / width), count)
-        number = font(SMALL, bold=True).width(str(max(channels)))
-        readable = max(1, NUMBERED // max(number + 4, _least(below, 1)))
+        number, readable = _number_width(channels), readable_columns(channels, below)
         crowded = options.text is None and columns > readable
         margins = crowded and in_order and below is None
         paged = crowded and not margins and options.columns is None and options.per_page is None
@@ -166,6 +165,15 @@ class Grid:
     @property
     def pitch(self) -> int:
         return max(self.tile_width + self.space, self.number + round(4 * self.text), self.least)
+
+
+def readable_columns(channels: Sequence[int], below: Below | None) -> int:
+    """How many columns of tiles can be read, with their numbers and what stands below them."""
+    return max(1, NUMBERED // max(_number_width(channels) + 4, _least(below, 1)))
+
+
+def _number_width(channels: Sequence[int]) -> int:
+    return font(SMALL, bold=True).width(str(max(channels)))
 
 
 def _least(below: Below | None, text: float) -> int:

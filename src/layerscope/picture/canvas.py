@@ -13,12 +13,13 @@ from ..core.note import Note, kind_of
 from ..errors import BadOption
 from ..memory import amount, available_text, is_little, limit
 from ..safe_text import capitalised, legible
-from .codes import BELOW, GAP, INK, INK_MIDDLE, OWN
+from .codes import BELOW, GAP, INK, INK_MIDDLE, OWN, TOP
 from .colorbar import BAR_GAP, ColorBar, ColorKey, DrawnBar, TileKey
 from .drawing import Drawing, TileLabels
+from .edges import edge_boxes, near_paper
 from .font import Font, font, small
 from .heading import MARGIN, Heading, Notes, key_width
-from .palette import MARKS
+from .palette import MARKS, palette
 from .picture import Picture
 from .scale import Scale
 from .scale_rules import below_text
@@ -225,6 +226,7 @@ class Canvas:
         **more: Any,
     ) -> Picture:
         """The finished picture; RGB `pixels` in place of the codes, which are its frame then. `more`: fields of `Picture`."""
+        self._draw_edges(cells, scale, pixels)
         if pixels is not None:
             for x, y, width, height, color in (*self.boxes, *self.foot.boxes()):
                 if not isinstance(color, int):
@@ -242,6 +244,18 @@ class Canvas:
             drawing=self.drawing(),
             **more,
         )
+
+    def _draw_edges(self, cells: Sequence[Cell], scale: Scale | None, pixels: np.ndarray | None) -> None:
+        """Lines around tiles that would run into the paper."""
+        table = scale.palette() if scale is not None else palette(None)
+        if pixels is None and not near_paper(table[: TOP + 1]).any():
+            return
+        shown, line = table if pixels is None else pixels, max(1, round(self.text))
+        for box in [*edge_boxes(cells, self.codes, shown, line)]:
+            _fill(self.codes, box)
+            self.boxes.append(box)
+            if pixels is not None:
+                pixels[box.y : box.y + box.height, box.x : box.x + box.width] = table[box.color]
 
 
 def _paper(height: int, width: int) -> np.ndarray:

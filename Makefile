@@ -13,7 +13,7 @@ THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 demo: $(VENV)/demo.stamp
 	$(BIN)/layerscope demo -o demo-out
 
-test: $(VENV)/test.stamp check-style
+test: $(VENV)/test.stamp check-style frontend
 	$(THREADS) $(BIN)/python -m pytest tests src $(BOTH) $(PYTEST)
 
 # The tests of one backend as if no other framework were installed: `make test-torch`, `test-keras`, `test-onnx` …
@@ -21,7 +21,7 @@ test-%: $(VENV)/test.stamp
 	$(THREADS) $(BIN)/python -m pytest --only $* tests/backends/$* $(PYTEST)
 
 # What runs before each commit, in under two minutes: format, lint, types, and the tests that load no framework.
-check: $(VENV)/test.stamp check-style
+check: $(VENV)/test.stamp check-style frontend
 	$(THREADS) $(BIN)/python -m pytest tests src -q --fast -m "not slow and not frameworks" $(BOTH) $(PYTEST)
 
 .PHONY: check-style
@@ -30,6 +30,11 @@ check-style: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The viewer's front end; `cd frontend && npm run build` writes its bundles into the package.
+.PHONY: frontend
+frontend: $(VENV)/test.stamp
+	frontend/check
 
 # Writes the golden files of messages and captions anew: `make wording`, or `make wording ONLY=tests/core` for some tests.
 ONLY ?= tests

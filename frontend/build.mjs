@@ -1,5 +1,6 @@
-// Bundles each host that has an entry, and the style, into the Python package: `node build.mjs`, or `--watch`.
-import { existsSync } from 'node:fs'
+// Bundles each host that has an entry, and the style, into the Python package: `node build.mjs`. With `--watch` after each
+// change; with `--check` nothing is written, and it fails where what is there isn't what would be written.
+import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import * as esbuild from 'esbuild'
 
@@ -32,6 +33,13 @@ const options = ({ from, to, format }) => ({
 
 if (process.argv.includes('--watch')) {
   for (const entry of ENTRIES) await (await esbuild.context(options(entry))).watch()
+} else if (process.argv.includes('--check')) {
+  const built = await Promise.all(ENTRIES.map(entry => esbuild.build({ ...options(entry), write: false })))
+  const stale = built
+    .flatMap(({ outputFiles }) => outputFiles)
+    .filter(({ path, contents }) => !existsSync(path) || !readFileSync(path).equals(contents))
+  for (const { path } of stale) console.error(`${path} isn't what its source gives: npm run build`)
+  process.exitCode = stale.length ? 1 : 0
 } else {
   await Promise.all(ENTRIES.map(entry => esbuild.build(options(entry))))
 }

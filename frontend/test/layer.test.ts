@@ -59,9 +59,10 @@ test('a tensor may have any name', () => {
 
 test('every float16 there and back', () => {
   const values = halves()
-  for (let bits = 0; bits < 65536; bits++) {
-    if (!Number.isNaN(values[bits]!)) expect(halfOf(values[bits]!)).toBe(bits)
-  }
+  const changed = Array.from(values.keys()).filter(
+    bits => !Number.isNaN(values[bits]) && halfOf(values[bits]!) !== bits,
+  )
+  expect(changed).toEqual([])
   expect([values[0x0001], values[0x03ff], values[0x7c00], values[0xfc00]]).toEqual([
     2 ** -24,
     1023 * 2 ** -24,

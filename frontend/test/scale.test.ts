@@ -109,7 +109,8 @@ test('every norm gives each of 20,000 numbers the code that one number alone has
       if (norm === 'log' && low <= 0) continue
       const curve = curveOf(norm, low < 0 && high > 0 ? 0 : null)
       const wide = values.map((value, at) => (at % 2 ? value : low + (high - low) * ((at % 997) / 997)))
-      expect(encode(wide, low, high, curve)).toEqual(Uint8Array.from(wide, value => codeOf(value, low, high, curve)))
+      const codes = encode(wide, low, high, curve)
+      expect(wide.filter((value, at) => codes[at] !== codeOf(value, low, high, curve))).toHaveLength(0)
     }
   }
 })

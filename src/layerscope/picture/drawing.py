@@ -8,29 +8,25 @@ from typing import NamedTuple
 
 from .codes import INK
 from .colorbar import DrawnBar
-from .font import font
 from .heading import Heading, Notes
 from .shapes import Box, Cell, Ramp, Text
 
 
 class TileLabels(NamedTuple):
-    """A line of text at each tile, `words[0]` at the first: from `x`, `y` of the tile's corner on, or up to there (`right`)."""
+    """A line of text at each tile, `words[0]` at the first: from `x`, `y` of the tile's corner on."""
 
     words: Sequence[str]
     x: int
     y: int
     size: int
     ink: int = INK
-    right: bool = False
     bold: bool = False
 
     def texts(self, cells: Sequence[Cell]) -> Iterator[Text]:
         """The lines that aren't empty."""
-        letters = font(self.size, self.bold)
         for tile, (cell, word) in enumerate(zip(cells, self.words, strict=True)):
             if word:
-                left = cell.x + self.x - (letters.width(word) if self.right else 0)
-                yield Text(left, cell.y + self.y, word, self.size, self.ink, tile, self.bold)
+                yield Text(cell.x + self.x, cell.y + self.y, word, self.size, self.ink, tile, self.bold)
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,9 +103,7 @@ class Font:
         """The codes of one line of text, `[height, width]`."""
         return self.lines([text], ink=ink)[0]
 
-    def lines(
-        self, texts: Sequence[str], width: int | None = None, *, ink: int = INK, right: bool = False
-    ) -> np.ndarray:
+    def lines(self, texts: Sequence[str], width: int | None = None, *, ink: int = INK) -> np.ndarray:
         """The codes of many lines, `[line, height, width]`, cut or filled to `width` pixels (those of the longest)."""
         points, wide, lengths = self._measure(texts)
         ends = wide.cumsum()
@@ -118,7 +116,7 @@ class Font:
             lengths = np.minimum(lengths, width)
         table = np.zeros((len(texts), width), np.int64)
         across = np.arange(width)
-        table[across >= width - lengths[:, None] if right else across < lengths[:, None]] = columns
+        table[across < lengths[:, None]] = columns
         return self._columns[ink].take(table, axis=0).transpose(0, 2, 1)
 
     def _measure(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -54,6 +55,14 @@ def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
         f"{word.capitalize()} {which} spans" if len(faintest) == 1 else f"{counted(len(faintest), word)} ({which}) span"
     )
     return Note("faint", f"{text} less than 0.1% of the layer's range.")
+
+
+def negligible_text(filters: Sequence[int]) -> str:
+    """That some filters of a layer have weights of next to nothing."""
+    one = len(filters) == 1
+    which = f"filter {filters[0]} has" if one else f"{counted(len(filters), 'filter')} have"
+    named = "" if one else f": {listed(filters)}"
+    return f"{which} no weight above 0.1% of the layer's largest{named}"
 
 
 def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:

@@ -18,8 +18,10 @@ from ..picture.caption import about, caption, channels_text, title_of
 from ..picture.numbers import number
 from ..picture.picture import Picture
 from ..safe_text import counted
+from .caveats import negligible_text
 from .mosaic import Mosaic, Tile
 from .options import DrawOptions
+from .tiles import DEAD, NEARLY_ZERO
 
 MAGENTA = (255, 0, 255)
 FAINT = 1000
@@ -111,13 +113,14 @@ class Colours:
         values = np.where(odd[..., None], 0, values)
         reach = np.abs(values).max((1, 2, 3))
         largest = float(np.abs(np.nan_to_num(weights.values, posinf=0, neginf=0)).max())
-        ends = np.full_like(reach, largest) if alike else reach
+        # Stretched to weights of next to nothing, a filter would look as strong as the others.
+        ends = np.full_like(reach, largest) if alike else np.maximum(reach, (reach > 0) * largest / FAINT)
         shares = 0.5 + values / np.where(ends > 0, 2 * ends, 1)[:, None, None, None]
         colours = np.round(shares * 255).astype(np.uint8)
         colours[odd] = MAGENTA
         tiles = []
         for row, most, end in zip(chosen, reach.tolist(), ends.tolist(), strict=True):
-            text = f"±{number(most, 2)}" if most else "dead"
+            text = f"±{number(most, 2)}" if most >= largest / FAINT else NEARLY_ZERO if most else DEAD
             tiles.append(Tile(str(row), 0, row, f"filter {row}: {text}", (-end, end), text))
         stretch = (
             f"all are stretched to ±{number(largest)}" if alike else "each filter is stretched to ± its largest weight"
@@ -126,7 +129,7 @@ class Colours:
         lines = [f"input channels {inputs} as red, green, blue; grey is 0, {stretch}"]
         faint = [row for row, most in zip(chosen, reach.tolist(), strict=True) if 0 < most < largest / FAINT]
         if faint and not alike:
-            lines.append(f"filters with no weight above 0.1% of the layer's largest: {', '.join(map(str, faint))}")
+            lines.append(f"{negligible_text(faint)}, drawn as 0")
         if odd.any():
             lines.append(f"NaN or inf at {counted(int(odd.sum()), 'position')} (magenta)")
         return cls(colours, tiles, tuple(lines))

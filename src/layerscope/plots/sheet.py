@@ -27,11 +27,11 @@ from ..picture.scale import Scale
 from ..safe_text import counted
 from ..surface import by_surface, option
 from .bars import BarOptions, draw_bars
-from .caveats import cautions
+from .caveats import cautions, negligible_text
 from .options import DrawOptions
 from .sheet_layout import SheetLayout, compose
 from .strip import StripOptions, draw_strip
-from .tiles import NUMBERED, Below, Grid, Labels, Tiles, readable_columns
+from .tiles import NEGLIGIBLE, NUMBERED, Below, Grid, Labels, Tiles, readable_columns
 
 # So few channels of a dense layer are bars, which can be read; more are cells.
 MOST_BARS = 32
@@ -299,11 +299,15 @@ def _special(
     broken = ~np.isfinite(raw).all(1) & drawn
     dead = (extent == 0).all(1) & ~broken & drawn
     constant = (extent[:, 0] == extent[:, 1]) & ~dead & ~broken & drawn
+    size = np.abs(extent).max(1)
+    faint = (size < NEGLIGIBLE * np.nanmax(size, initial=0)) & ~dead & ~broken & drawn if one.role == "weights" else dead & False
     notes = []
     if dead.any():
         where = "everywhere in this image" if len(whole.ids) > 1 else "everywhere"
         text = f"{_which(one, dead, 'dead', f'0 {where}')}"
         notes.append(Note("dead", text + (_dead_everywhere(whole, np.flatnonzero(dead)) if len(whole.ids) > 1 else "")))
+    if faint.any():
+        notes.append(Note("faint", negligible_text([one.channels[index] for index in np.flatnonzero(faint)])))
     if constant.any():
         value = f"{number(extent[constant][0, 0])}" if constant.sum() == 1 else "one value each"
         notes.append(Note("constant", _which(one, constant, "constant", value)))

@@ -27,6 +27,9 @@ PAGE_PIXELS = 16_000_000
 
 DEAD = "dead"
 
+# A filter whose every weight is below this share of the layer's largest does nothing that can be seen beside the others.
+NEGLIGIBLE, NEARLY_ZERO = 1e-3, "≈ 0"
+
 # Rows of pixels that title and notes take, about, in letters as on a screen; a page has room for these besides its tiles.
 AROUND = 200
 
@@ -147,6 +150,11 @@ class Grid:
         return small(self.text)
 
     @property
+    def beside(self) -> int:
+        """Where words begin that stand beside a tile's number."""
+        return self.number + self.letters.height // 2
+
+    @property
     def tile_width(self) -> int:
         return self.width * self.zoom
 
@@ -215,6 +223,10 @@ class Tiles:
         for tile in np.flatnonzero(~finite).tolist():
             words[tile], used = _not_finite(values[..., tile])
             marks |= used
+        if one.role == "weights":
+            largest = np.abs(one.values).max(initial=0, where=np.isfinite(one.values))
+            for tile in np.flatnonzero(np.abs(extent).max(1) < NEGLIGIBLE * largest).tolist():
+                words[tile] = words[tile] or NEARLY_ZERO
         # A logarithmic scale has no range for these.
         for tile in np.flatnonzero((limits == 0).all(1) & (extent[:, 0] < extent[:, 1])).tolist():
             words[tile] = words[tile] or "none above 0"
@@ -291,18 +303,21 @@ class Labels:
         crowded = len(numbers) > FEW and room < letters.width("0.123…4.567")
         if room < letters.width("0…10") or crowded or not (own_range or any(tiles.words)):
             return cls(numbers, None, 1, inside)
-        words, beside = tiles.texts(own_range, 3, inside), room - grid.number - letters.height // 2
+        words, beside = tiles.texts(own_range, 3, inside), room - grid.beside
         if not own_range:
             # The notes name these tiles too: a line of its own for a few of them would be empty at all others.
             return cls(numbers, tuple(word if letters.width(word) <= beside else "" for word in words), 1, inside)
         if letters.widest(words) <= beside:
             return cls(numbers, tiles.with_ranges(words, lambda word: letters.width(word) <= beside), 1, inside)
-        # Two significant digits before none at all; a number is never cut.
+        # Two significant digits, or one where two don't fit, before none at all; a number is never cut.
         for digits in (3, 2):
             words = tiles.texts(own_range, digits, inside)
             if letters.widest(words) <= room:
                 return cls(numbers, tiles.with_ranges(words, lambda word: letters.width(word) <= room), 2, inside)
-        left = tuple(word if letters.width(word) <= room else "" for word in words)
+        rough = tiles.texts(own_range, 1, {*inside, *(tile for tile, word in enumerate(tiles.words) if word)})
+        left = tuple(
+            next((text for text in pair if letters.width(text) <= room), "") for pair in zip(words, rough, strict=True)
+        )
         left = tiles.with_ranges(left, lambda word: letters.width(word) <= room)
         missing = sum(bool(word) and not kept for word, kept in zip(words, left, strict=True))
         return cls(numbers, None, 1, inside) if missing > len(words) // 2 else cls(numbers, left, 2, inside)
@@ -325,18 +340,18 @@ class Labels:
         size = letters.size
         labels = [TileLabels(self.numbers, 0, -self.lines * letters.height, size, bold=True)]
         if self.words is not None:
-            right = grid.tile_width if self.lines == 1 else None
-            _write_lines(spaced, self.words, grid, top=(self.lines - 1) * letters.height, right=right)
-            labels.append(TileLabels(self.words, right or 0, -letters.height, size, INK_MIDDLE, right is not None))
+            # Beside its own number: at the far end it would read as a part of the next tile's.
+            start = grid.beside if self.lines == 1 else 0
+            _write_lines(spaced, self.words, grid, top=(self.lines - 1) * letters.height, start=start)
+            labels.append(TileLabels(self.words, start, -letters.height, size, INK_MIDDLE))
         return labels
 
 
-def _write_lines(spaced: np.ndarray, words: Sequence[str], grid: Grid, *, top: int, right: int | None = None) -> None:
-    """One line of muted text for each tile, from its left edge, or up to `right`."""
+def _write_lines(spaced: np.ndarray, words: Sequence[str], grid: Grid, *, top: int, start: int = 0) -> None:
+    """One line of muted text for each tile, from so many pixels beside its left edge on."""
     letters = grid.letters
     spare = spaced.shape[0] * grid.columns - len(words)
-    codes = letters.lines((*words, *("",) * spare), ink=INK_MIDDLE, right=right is not None)
-    start = 0 if right is None else right - codes.shape[-1]
+    codes = letters.lines((*words, *("",) * spare), ink=INK_MIDDLE)
     box = spaced[:, :, top : top + letters.height, start : start + codes.shape[-1]]
     box[:] = codes.reshape(*spaced.shape[:2], letters.height, -1)
 

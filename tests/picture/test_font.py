@@ -120,8 +120,6 @@ def test_lines_are_cut_and_filled_to_pixels():
     lines = letters.lines(["abc", "", "a"], letters.width("ab"))
     assert np.array_equal(lines[0], letters.line("abc")[:, : letters.width("ab")])
     assert (lines[1] == GAP).all()
-    (right,) = letters.lines(["a"], 40, right=True)
-    assert np.array_equal(right[:, 40 - letters.width("a") :], letters.line("a"))
     assert letters.lines([]).shape == (0, letters.height, 0)
 
 

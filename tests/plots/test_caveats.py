@@ -92,3 +92,16 @@ def test_a_heat_map_warns_of_one_unit_that_takes_its_range():
     assert kind_of(note) == "outlier"
     wording(note, "y 3", "x 4")
     assert any(note in line for line in ls.heatmap(values).lines)
+
+
+def test_many_values_at_the_limit_of_a_relu6_are_said():
+    layer = ls.Layer("act", "Clip", "bchw", (1, 4, 10, 10), calls=1, usual_name="ReLU6")
+    values = np.linspace(0, 5, 400, dtype=np.float32).reshape(1, 10, 10, 4)
+    fm = ls.FeatureMap(values, layer, ("cat.jpg",), (0, 1, 2, 3))
+    assert not any("limit of ReLU6" in line for line in ls.sheet(fm).lines)
+    values = values.copy()
+    values[0, :5, :, 0] = 6
+    fm = ls.FeatureMap(values, layer, ("cat.jpg",), (0, 1, 2, 3))
+    assert any("12% of the values are 6, the limit of ReLU6" in line for line in ls.sheet(fm).lines)
+    assert any("50% of the values are 6" in line for line in ls.heatmap(ls.maximum(fm)).lines)
+    assert not any("limit of ReLU6" in line for line in ls.heatmap(ls.mean(fm)).lines)

@@ -70,7 +70,14 @@ def test_dead_and_faint_filters_are_named(scope, monkeypatch):
     monkeypatch.setitem(WEIGHTS, "first", Kernel(weights, "oihw"))
     picture = ls.kernels(scope, "first")
     assert picture.cells[1].note == "filter 1: dead"
+    assert picture.cells[3].note == "filter 3: ≈ 0"
+    cell = picture.cells[3]
+    faint = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].astype(int)
+    assert np.abs(faint - 127.5).max() <= 3, "a filter of next to nothing is drawn as 0"
     wording(picture.alt(), "3")
+    folded = ls.kernels(scope, "first", inputs="norm")
+    assert [text.text for text in folded.texts if text.tile == 3] == ["3", "≈ 0"]
+    assert any("Filter 3 has no weight above 0.1%" in line for line in folded.lines)
 
 
 def test_the_inputs_are_read_in_the_order_of_the_models_own_input(scope):

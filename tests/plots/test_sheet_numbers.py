@@ -91,3 +91,23 @@ def test_no_ink_lies_on_tiles_without_numbers():
         np.testing.assert_allclose(
             picture.decode(cell), values[0, ..., cell.channel], atol=(cell.high - cell.low) / 400
         )
+
+
+def test_every_tile_has_a_range_where_the_others_have_one():
+    values = noise(1, 28, 28, 240)
+    values[..., 20] = values[..., 20] * 0.1 + 1.734
+    values[..., 31] = values[..., 31] * 3 - 13.3
+    values[..., 40] *= 1e-5
+    picture = ls.sheet(values)
+    ranges = {text.tile: text.text for text in picture.texts if text.tile >= 0 and set("…±") & set(text.text)}
+    assert set(ranges) >= set(range(240))
+
+
+def test_words_stand_beside_their_own_number():
+    values = noise(1, 40, 40, 8)
+    values[..., 2], values[..., 5] = 0, 0.0123
+    picture = ls.sheet(values, scale="layer")
+    number, word = sorted((text for text in picture.texts if text.tile == 2), key=lambda text: text.x)
+    assert (number.text, word.text) == ("2", "dead") and word.x - number.x < 30
+    assert [text.text for text in picture.texts if text.tile == 5][1].startswith("const")
+    assert all(text.x < picture.cells[text.tile].x + 40 for text in picture.texts if text.tile >= 0)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..channels.statistics import AXES, listed
+from ..channels.statistics import AXES, listed, percent
 from ..combinations.class_map import is_class_map
 from ..core.feature_map import FeatureMap
+from ..core.layer import kind_in_words
 from ..core.note import Note
-from ..core.words import channel_word
+from ..core.words import MAXIMUM, channel_word
 from ..errors import LayerscopeWarning, caller_level
 from ..picture.caption import is_combined
 from ..picture.numbers import number
@@ -21,6 +22,9 @@ from ..surface import by_surface
 
 # A tile with less than this share of the layer's range is mostly its own noise, stretched.
 FAINT = 1e-3
+
+# The largest value of a ReLU6, and the least share of values there that is worth a word.
+RELU6, SATURATED = 6, 0.05
 
 # One unit that takes this share of the range leaves the others hardly any colours.
 TAKEN, FEWEST_UNITS = 0.9, 100
@@ -55,6 +59,18 @@ def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
         f"{word.capitalize()} {which} spans" if len(faintest) == 1 else f"{counted(len(faintest), word)} ({which}) span"
     )
     return Note("faint", f"{text} less than 0.1% of the layer's range.")
+
+
+def saturated(one: FeatureMap, shown: Sequence[int] | np.ndarray) -> tuple[Note, ...]:
+    """Whether many values of a ReLU6 in the channels at these positions, or of their maxima, are at its limit."""
+    if kind_in_words(one.layer) != "ReLU6" or (one.rule and one.method != MAXIMUM) or not one.values.size:
+        return ()
+    values = one.values if len(shown) == one.shape[-1] else one.values[..., shown]
+    share = np.count_nonzero(values == RELU6) / values.size
+    if share < SATURATED:
+        return ()
+    text = f"{min(share, 0.999):.1%}" if 0.99 < share < 1 else percent(share)
+    return (Note("saturated", f"{text} of the values are {RELU6}, the limit of ReLU6"),)
 
 
 def negligible_text(filters: Sequence[int]) -> str:

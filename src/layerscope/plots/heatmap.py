@@ -20,7 +20,7 @@ from ..picture.palette import marks_of, palette
 from ..picture.picture import Picture
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
-from .caveats import outlier
+from .caveats import outlier, saturated
 from .groups import GROUPED, grouped_map, is_grouped
 from .options import DrawOptions, Options
 from .rgb import is_rgb, key_quantity, paper, rgb_colors, rgb_key, rgb_limits, rgb_text
@@ -122,7 +122,7 @@ def _scaled_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     extent = extent_of(one.values)
     rule = one_range(options).fit_scale(whole, one, extent)
     codes = rule.codes(one.values[0, ..., 0])
-    notes = tuple(filter(None, (outlier(one, rule, extent[0]),)))
+    notes = (*filter(None, (outlier(one, rule, extent[0]),)), *saturated(one, (0,)))
     beyond = Beyond.of(one.values, rule.limits).words(rule, options.clip)
     lines = caption(one, rule, "") + special(one.values, "the map") + beyond + notes
     reach = (float(extent[0, 0, 0]), float(extent[0, 0, 1]))

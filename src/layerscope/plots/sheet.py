@@ -27,7 +27,7 @@ from ..picture.scale import Scale
 from ..safe_text import counted
 from ..surface import by_surface, option
 from .bars import BarOptions, draw_bars
-from .caveats import cautions, negligible_text
+from .caveats import cautions, negligible_text, saturated
 from .options import DrawOptions
 from .sheet_layout import SheetLayout, compose
 from .strip import StripOptions, draw_strip
@@ -205,7 +205,7 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     if own_range:
         lines = tuple(labels.scale_text() if kind_of(line) == "scale" else line for line in lines)
     lines += tiles.beyond().words(rule, options.clip)
-    notes = cautions(one, rule, extent[0], order, zoom=grid.zoom)
+    notes = (*saturated(one, order), *cautions(one, rule, extent[0], order, zoom=grid.zoom))
     lines += notes
     if below is not None:
         lines += (Note("statistics", "below each tile: its mean and the share of its values that are exactly 0"),)
@@ -300,7 +300,11 @@ def _special(
     dead = (extent == 0).all(1) & ~broken & drawn
     constant = (extent[:, 0] == extent[:, 1]) & ~dead & ~broken & drawn
     size = np.abs(extent).max(1)
-    faint = (size < NEGLIGIBLE * np.nanmax(size, initial=0)) & ~dead & ~broken & drawn if one.role == "weights" else dead & False
+    faint = (
+        (size < NEGLIGIBLE * np.nanmax(size, initial=0)) & ~dead & ~broken & drawn
+        if one.role == "weights"
+        else dead & False
+    )
     notes = []
     if dead.any():
         where = "everywhere in this image" if len(whole.ids) > 1 else "everywhere"

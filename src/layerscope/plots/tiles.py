@@ -15,7 +15,7 @@ from ..core.note import Note
 from ..picture.codes import ABOVE, BELOW, CONSTANT, INK_MIDDLE, NAN, NEG_INF, POS_INF
 from ..picture.drawing import TileLabels
 from ..picture.font import SMALL, Font, font, small
-from ..picture.numbers import number, short_span
+from ..picture.numbers import number, rough_span, short_span
 from ..picture.palette import MARKS
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
@@ -25,7 +25,7 @@ NOT_FINITE = tuple(MARKS[mark][0] for mark in (NAN, POS_INF, NEG_INF))
 
 PAGE_PIXELS = 16_000_000
 
-DEAD = "dead"
+DEAD, CONST = "dead", "const"
 
 # A filter whose every weight is below this share of the layer's largest does nothing that can be seen beside the others.
 NEGLIGIBLE, NEARLY_ZERO = 1e-3, "≈ 0"
@@ -219,7 +219,7 @@ class Tiles:
         dead = finite & (extent == 0).all(1)
         words: list[str] = np.where(dead, DEAD, "").tolist()
         for tile in np.flatnonzero((extent[:, 0] == extent[:, 1]) & finite & ~dead).tolist():
-            words[tile] = f"const {number(extent[tile, 0])}"
+            words[tile] = f"{CONST} {number(extent[tile, 0])}"
         for tile in np.flatnonzero(~finite).tolist():
             words[tile], used = _not_finite(values[..., tile])
             marks |= used
@@ -270,6 +270,14 @@ class Tiles:
                 every[tile] = about if fits(about) else ""
         return tuple(every)
 
+    def rough(self, tile: int) -> tuple[str, ...]:
+        """The range of a tile in less and less room; nothing for one about which something else is said."""
+        low, high = self.limits[tile].tolist()
+        if self.words[tile] or not low < high:
+            return ()
+        both = (f"±{number(max(-low, high), 1)}",) if low < 0 < high else ()
+        return "…".join(rough_span(low, high)), *both
+
     def texts(self, own_range: bool, digits: int, without: Collection[int] = ()) -> tuple[str, ...]:
         """What is special about each tile, else its range; nothing for tiles that have a word on them (`without`)."""
         return tuple(
@@ -306,7 +314,9 @@ class Labels:
         words, beside = tiles.texts(own_range, 3, inside), room - grid.beside
         if not own_range:
             # The notes name these tiles too: a line of its own for a few of them would be empty at all others.
-            return cls(numbers, tuple(word if letters.width(word) <= beside else "" for word in words), 1, inside)
+            pairs = ((word, word.partition(" ")[0] if word.startswith(CONST) else "") for word in words)
+            fitting = (next((text for text in pair if letters.width(text) <= beside), "") for pair in pairs)
+            return cls(numbers, tuple(fitting), 1, inside)
         if letters.widest(words) <= beside:
             return cls(numbers, tiles.with_ranges(words, lambda word: letters.width(word) <= beside), 1, inside)
         # Two significant digits, or one where two don't fit, before none at all; a number is never cut.
@@ -314,9 +324,9 @@ class Labels:
             words = tiles.texts(own_range, digits, inside)
             if letters.widest(words) <= room:
                 return cls(numbers, tiles.with_ranges(words, lambda word: letters.width(word) <= room), 2, inside)
-        rough = tiles.texts(own_range, 1, {*inside, *(tile for tile, word in enumerate(tiles.words) if word)})
         left = tuple(
-            next((text for text in pair if letters.width(text) <= room), "") for pair in zip(words, rough, strict=True)
+            next((text for text in (word, *tiles.rough(tile)) if letters.width(text) <= room), "")
+            for tile, word in enumerate(words)
         )
         left = tiles.with_ranges(left, lambda word: letters.width(word) <= room)
         missing = sum(bool(word) and not kept for word, kept in zip(words, left, strict=True))
@@ -325,7 +335,8 @@ class Labels:
     def scale_text(self) -> str:
         """That each tile has its own range, and where it is printed."""
         without = any(word.endswith(NOT_FINITE) and "…" not in word for word in self.words or ())
-        room = " where there is room" if without or (self.lines == 2 and "" in (self.words or ())) else ""
+        bare = any(not word and tile not in self.inside for tile, word in enumerate(self.words or ()))
+        room = " where there is room" if without or bare else ""
         where = f", printed above it{room}" if any(self.words or ()) else ""
         return Note("scale", f"Each tile has its own range{where}.")
 

@@ -275,8 +275,9 @@ class Tiles:
         low, high = self.limits[tile].tolist()
         if self.words[tile] or not low < high:
             return ()
-        both = (f"±{number(max(-low, high), 1)}",) if low < 0 < high else ()
-        return "…".join(rough_span(low, high)), *both
+        first, last = rough_span(low, high)
+        shortest = f"to {last}" if low >= 0 else f"from {first}" if high <= 0 else f"±{number(max(-low, high), 1)}"
+        return f"{first}…{last}", shortest
 
     def texts(self, own_range: bool, digits: int, without: Collection[int] = ()) -> tuple[str, ...]:
         """What is special about each tile, else its range; nothing for tiles that have a word on them (`without`)."""

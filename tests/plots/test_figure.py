@@ -218,9 +218,19 @@ def test_what_a_figure_cannot_show_is_named(scope):
 @pytest.mark.parametrize(
     ("height", "width", "bar"), [(8, 900, True), (1, 300, False), (100, 2000, True), (8, 120, True)]
 )
-def test_a_photo_too_wide_for_three_panels_in_a_row_is_named(height, width, bar):
-    with raises(ls.BadOption, f"{width} × {height}", "beside()"):
-        ls.figure(captured(6, 6, 8, photo=np.zeros((height, width, 3), np.uint8)), bar=bar)
+def test_panels_of_a_panorama_stand_below_each_other(height, width, bar):
+    photo = np.zeros((height, width, 3), np.uint8)
+    picture = ls.figure(captured(6, 6, 8, photo=photo), bar=bar)
+    first, middle, overlay = picture.cells[:3]
+    assert [cell.note for cell in (first, middle, overlay)] == ["input", "map", "overlay"]
+    assert first.x == middle.x == overlay.x and first.width == overlay.width > picture.width * 0.9
+    for one, second in itertools.pairwise(picture.cells[:4]):
+        assert one.y + one.height < second.y
+    assert (picture.bar is not None) == bar
+    if bar:
+        assert picture.bar.x > right(middle) and picture.bar.y + picture.bar.height < overlay.y
+    for text in picture.texts:
+        assert 0 <= text.tile < 3 or text.y > overlay.y or text.y < first.y or text.x > right(middle)
 
 
 @pytest.mark.parametrize("photo", [(40, 240), (100, 500), (2000, 40), (300, 1)])

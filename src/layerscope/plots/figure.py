@@ -144,7 +144,7 @@ def figure(
         BadLayout: A layer without pixels, or a combination that isn't one map.
         LayerNotFound: A layer that doesn't exist.
         ModelNotReadable: A model that can't be opened; with its children `BackendMissing` and `TrustRequired`.
-        BadOption: No photo, one too wide for three panels in a row, several layers or images, or an invalid option; also
+        BadOption: No photo, several layers or images, or an invalid option; also
             `BadScale`, `BadChannels`.
     """
     options = FigureOptions.among({**locals(), "image": 0})
@@ -202,7 +202,7 @@ def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOpt
     names += [[shown.words]] if shown else []
     layout = Layout.of(sketch, bar, shown, names=names, columns=options.columns, text=options.size)
     # The photo is in grey, and a map may stop short of an edge, only there.
-    panel = sketch.resized(layout.high, layout.wides[0]).within(layout.width)
+    panel = sketch.resized(layout.highs[0], layout.wides[0]).within(layout.width)
     lines = [Note("photo", f"(c): {line}") if kind_of(line) == "photo" else line for line in panel.lines]
     title = title_of(fm)
     if shown is not None:

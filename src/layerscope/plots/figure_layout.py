@@ -1,4 +1,5 @@
-"""The panels of a figure: photo, combined map and overlay in one row, the strongest channels in rows of equal width below."""
+"""The panels of a figure: photo, combined map and overlay in one row, or below each other where the photo is a panorama; the
+strongest channels in rows of equal width below."""
 
 from __future__ import annotations
 
@@ -11,14 +12,12 @@ from PIL import Image
 
 from ..arrays.ranges import extent_of, raw_extent
 from ..core.feature_map import FeatureMap
-from ..errors import BadOption
 from ..picture.canvas import Canvas, Frame
 from ..picture.codes import encode
 from ..picture.colorbar import BAR_GAP, ColorBar
 from ..picture.font import Font, font, small
 from ..picture.scale import Scale
 from ..picture.shapes import Cell
-from ..surface import by_surface
 from .overlay import Sketch
 from .rgb import paper
 from .tiles import Tiles
@@ -28,6 +27,8 @@ TILE, GAP, GAP_PANELS, GAP_ROWS, STEP = 104, 8, 16, 20, 8
 MOST_COLUMNS, FEWEST_COLUMNS, NAME_LINES = 8, 4, 2
 # A map of more pixels on one side is drawn smaller than it is.
 LARGEST_TILE, HIGHEST_PANEL = 256, 0.45
+# In a row of lower panels nothing is seen: they stand below each other, the map at most so high, of the width.
+LEAST_PANEL, HIGHEST_STACKED = 48, 0.25
 
 
 def nominal_width(columns: int) -> int:
@@ -67,14 +68,14 @@ class Strongest:
 class Layout:
     """Where everything lies, in pixels from the corner of the body.
 
-    `high` and `wides` are the sizes of the three panels, `names` the lines above them and above the tiles; of these `tile` is
-    the height and width, `zoom` how many pixels a unit has (0: less than one), `columns` how many stand in a row, `step` the
-    way from one to the next, `lines` how many their labels have.
+    `highs` and `wides` are the sizes of the three panels, `stacked` those below each other, `names` the lines above them and
+    above the tiles; of these `tile` is the height and width, `zoom` how many pixels a unit has (0: less than one), `columns`
+    how many stand in a row, `step` the way from one to the next, `lines` how many their labels have.
     """
 
     text: float
     width: int
-    high: int
+    highs: tuple[int, int, int]
     wides: tuple[int, int, int]
     gap: int
     bar: ColorBar | None
@@ -85,6 +86,7 @@ class Layout:
     step: int = 0
     lines: int = 0
     rows: int = 0
+    stacked: bool = False
 
     @classmethod
     def of(
@@ -111,17 +113,18 @@ class Layout:
         across, own = (size[1] / size[0] for size in (sketch.ground.size, sketch.one.spatial))
         high = min((width - 2 * gap - beside) / (2 * across + own), HIGHEST_PANEL * width)
         high = int(high) // STEP * STEP
-        if high < (bar.least if bar else STEP):
-            tall, wide = sketch.one.placement[0].photo if sketch.one.placement else (1, 1)
-            raise BadOption(
-                f"a photo of {wide} × {tall} is too wide for a figure, whose panels stand in one row: "
-                + by_surface("beside() has them one below the other", "--overlay draws it")
-            )
-        photo, middle = max(1, round(across * high)), max(1, round(own * high))
-        gap = min(2 * gap, (width - 2 * photo - middle - beside) // 2)
+        stacked = high < max(bar.least if bar else 0, round(LEAST_PANEL * text))
+        if stacked:
+            photo, high = width, max(1, round(width / across))
+            middle_high = max(1, round(min((width - beside) / own, HIGHEST_STACKED * width)))
+            middle = min(width - beside, max(1, round(own * middle_high)))
+        else:
+            photo, middle, middle_high = max(1, round(across * high)), max(1, round(own * high)), high
+            gap = min(2 * gap, (width - 2 * photo - middle - beside) // 2)
         rooms = (photo, middle + (0 if bar and bar.quantity else beside), photo, width)
         lines = tuple(_name_lines(name, room, text) for name, room in zip(names, rooms, strict=False))
-        panels = cls(text, width, high, (photo, middle, photo), gap, bar, lines)
+        highs, wides = (high, middle_high, high), (photo, middle, photo)
+        panels = cls(text, width, highs, wides, gap, bar, lines, stacked=stacked)
         if strongest is None or row is None or columns is None:
             return panels
         zoom, size = row
@@ -141,21 +144,40 @@ class Layout:
         return max(map(len, self.names[:3])) * self.letters.height + round(2 * self.text)
 
     @property
+    def bar_high(self) -> int:
+        """How high the bar is, which stands behind the map that it measures."""
+        return max(self.highs[1], self.bar.least if self.bar else 0)
+
+    @property
+    def corners(self) -> tuple[tuple[int, int], ...]:
+        """x and y of photo, map and overlay."""
+        photo, middle, _ = self.wides
+        beside = self.bar.width if self.bar else 0
+        if not self.stacked:
+            lefts = 0, photo + self.gap, photo + middle + beside + 2 * self.gap
+            return tuple((left, self.above) for left in lefts)
+        corners, y = [], 0
+        for lines, high in zip(self.names, (self.highs[0], self.bar_high, self.highs[2]), strict=False):
+            y += len(lines) * self.letters.height + round(2 * self.text)
+            corners.append((0, y))
+            y += high + round(GAP_ROWS * self.text)
+        return tuple(corners)
+
+    @property
+    def bottom(self) -> int:
+        """Where the panels end."""
+        return self.corners[-1][1] + self.highs[-1]
+
+    @property
     def top(self) -> int:
         """Where the tiles begin, with the name above them."""
-        return self.above + self.high + round(GAP_ROWS * self.text)
+        return self.bottom + round(GAP_ROWS * self.text)
 
     @property
     def height(self) -> int:
         if not self.rows:
-            return self.above + self.high
+            return self.bottom
         return self.corner((self.rows - 1) * self.columns)[1] + self.tile[0]
-
-    def lefts(self) -> tuple[int, int, int]:
-        """Where photo, map and overlay begin; the bar stands behind the map, which it measures."""
-        photo, middle, _ = self.wides
-        beside = self.bar.width if self.bar else 0
-        return 0, photo + self.gap, photo + middle + beside + 2 * self.gap
 
     def corner(self, tile: int) -> tuple[int, int]:
         """x and y of a tile."""
@@ -206,12 +228,14 @@ def draw_panels(
 ) -> tuple[Canvas, np.ndarray, list[Cell]]:
     """Canvas, colours and cells."""
     canvas = frame.around(layout.height, layout.width)
-    lefts, high = layout.lefts(), layout.high
+    corners = layout.corners
     if layout.bar:
-        x = lefts[1] + layout.wides[1] + round(BAR_GAP * layout.text)
-        canvas = canvas.with_bar(x, layout.above, high, layout.bar)
-    for index, (lines, x) in enumerate(zip(layout.names, (*lefts, 0), strict=False)):
-        foot = layout.above - round(2 * layout.text) if index < 3 else layout.top + layout.letters.height
+        x, y = corners[1]
+        x += layout.wides[1] + round(BAR_GAP * layout.text)
+        canvas = canvas.with_bar(x, y, layout.bar_high, layout.bar)
+    tiles = 0, layout.top + layout.letters.height + round(2 * layout.text)
+    for index, (lines, (x, y)) in enumerate(zip(layout.names, (*corners, tiles), strict=False)):
+        foot = y - round(2 * layout.text)
         corner = x, foot - len(lines) * layout.letters.height
         _write_name(canvas, corner, _mark("abcd"[index]), lines, tile=index if index < 3 else -1)
     if strongest is not None:
@@ -245,10 +269,11 @@ def _write_label(canvas: Canvas, layout: Layout, tile: int, label: tuple[str, st
 
 def _draw_maps(canvas: Canvas, pixels: np.ndarray, layout: Layout, sketch: Sketch) -> Iterator[Cell]:
     """Draw photo, map and overlay."""
-    sketch = sketch.resized(layout.high, layout.wides[0])
-    for name, x, wide in zip(("input", "map", "overlay"), layout.lefts(), layout.wides, strict=True):
-        left, top = canvas.x + x, canvas.y + layout.above
-        box = pixels[top : top + layout.high, left : left + wide]
+    sketch = sketch.resized(layout.highs[0], layout.wides[0])
+    panels = zip(("input", "map", "overlay"), layout.corners, layout.highs, layout.wides, strict=True)
+    for name, (x, y), high, wide in panels:
+        left, top = canvas.x + x, canvas.y + y
+        box = pixels[top : top + high, left : left + wide]
         if name == "input":
             sketch.ground.draw_photo(box)
             sketch.ground.draw_frame(box)
@@ -256,7 +281,8 @@ def _draw_maps(canvas: Canvas, pixels: np.ndarray, layout: Layout, sketch: Sketc
             box[:] = _fitted(sketch.paint.map_colors(), *box.shape[:2])
         else:
             sketch.draw(box)
-        yield sketch.cell(left, top, "photo" if name == "input" else name)._replace(width=wide, channel=-1, note=name)
+        cell = sketch.cell(left, top, "photo" if name == "input" else name)
+        yield cell._replace(width=wide, height=high, channel=-1, note=name)
 
 
 def _fitted(colors: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 /** The state of one viewer: what is shown (`view`), what is pointed at (`hover`), what runs (`jobs`). */
 
 import { batch, computed, effect, type ReadonlySignal, signal } from '@preact/signals'
+import type { LayerData } from '../core/layer'
 import { lut } from '../core/paint'
 import { type Payload, parse } from '../core/payload'
 import { cell, unitAt } from '../core/regions'
@@ -107,6 +108,16 @@ export class App {
     this.view.value = { ...this.view.peek(), ...change }
   }
 
+  /** Where on the photo the unit was that was pinned in the layer before. */
+  private place: [number, number] | null = null
+
+  /** Pins the unit of a layer that lies where that of the layer before was. */
+  follow(data: LayerData) {
+    const unit = this.place && unitAt(data, ...this.place)
+    this.place = null
+    if (unit) this.set({ unit })
+  }
+
   /** Another layer, with what holds for one layer alone put back. */
   open(layer: LayerInfo | undefined, side = 0) {
     if (!layer || layer.kind_of === 'none') return
@@ -116,6 +127,9 @@ export class App {
       if (side) this.set({ beside: { ...view.beside, layer: layer.id } })
       else {
         const fixed = Array.isArray(view.scale)
+        const data = this.sides[0].data.value
+        const box = view.unit && data && cell(data, ...view.unit)
+        if (box) this.place = [box[0] + box[2] / 2, box[1] + box[3] / 2]
         this.set({
           ...{ layer: layer.id, active: 0, unit: null, zoom: null, slice: 0, query: 0, find: '' },
           ...{ selected: [], weights: {}, mode: view.mode === 'weights' ? 'mean' : view.mode },
@@ -245,7 +259,7 @@ export class App {
     const probe = this.probe.value
     const [from, to] = [probe?.side.data.value, side.data.value]
     if (!probe?.unit || !from || !to) return null
-    if (side === probe.side) return probe.unit
+    if (side === probe.side || (from.rows === to.rows && from.columns === to.columns)) return probe.unit
     const box = cell(from, ...probe.unit)
     if (!box) return null
     const [top, left, height, width] = box

@@ -2,7 +2,7 @@
 
 import { computed, effect, type ReadonlySignal, signal } from '@preact/signals'
 import { drag, rectified, rgb } from '../core/combine'
-import { usualColors } from '../core/paint'
+import { pixel, usualColors } from '../core/paint'
 import { type Scale, scaleOfPlane } from '../core/scale'
 import type { CombineMeta } from '../core/types'
 import type { Payload } from './app'
@@ -16,10 +16,15 @@ export const OWN = [
   ['weights', 'Weighted sum'],
 ] as const
 
+type Group = NonNullable<CombineMeta['groups']>[number]
+
 export interface Combined {
   source: Source
-  /** Colours of its own, for three channels that are red, green and blue. */
+  /** Colours of its own: of three channels that are red, green and blue, or of groups. */
   pixels: Uint32Array | null
+  /** How much of a photo they cover. */
+  cover?: Float32Array
+  groups?: Group[]
   tiles: Tiles
   scale: Scale
   colors: string
@@ -29,6 +34,8 @@ export interface Combined {
 
 export class Combiner {
   readonly combined: ReadonlySignal<Combined | null>
+  /** Why there is none. */
+  readonly failed = signal('')
   private readonly answer = signal<{ payload: Payload; layer: string; input: string } | null>(null)
   /** The weighted sum as it is, so that a weight that changes costs one plane. */
   private sum: { source: Source; weights: Map<number, number>; plane: Float32Array } | null = null
@@ -42,6 +49,7 @@ export class Combiner {
     const asked = effect(() => {
       control?.abort()
       this.answer.value = null
+      this.failed.value = ''
       const data = side.data.value
       if (!side.shown.value || own.value || !data) return
       control = new AbortController()
@@ -51,9 +59,14 @@ export class Combiner {
       const [row, column] = unit.value ?? [data.rows >> 1, data.columns >> 1]
       const name = rule?.argument === 'unit' ? `${mode.value}:${row},${column}` : mode.value
       const params = { input, layer, name, ...(rule?.needs === 'target' && { target: target.value }) }
-      app.payload('combine', params, `Computing ${rule?.label ?? mode.value}`, stopped).then(payload => {
-        if (!stopped.aborted) this.answer.value = { payload, layer, input }
-      }, app.fail)
+      app.payload('combine', params, `Computing ${rule?.label ?? mode.value}`, stopped).then(
+        payload => {
+          if (!stopped.aborted) this.answer.value = { payload, layer, input }
+        },
+        (error: Error) => {
+          if (!stopped.aborted) this.failed.value = error.name === 'AbortError' ? 'Cancelled' : error.message
+        },
+      )
     })
     side.ends.push(asked)
     this.combined = computed(() => {
@@ -103,6 +116,7 @@ export class Combiner {
     }
     const label = about.target ? `${about.label} for “${about.target}”` : about.label
     const combined = this.shown(planes, label, about.notes)
+    if (about.groups?.length) return { ...combined, ...grouped(planes, about.groups), groups: about.groups }
     if (!about.rgb) return combined
     const size = source.rows * source.columns
     const all = new Float32Array(3 * size)
@@ -147,4 +161,21 @@ export class Combiner {
     this.sum = { source, weights, plane }
     return plane
   }
+}
+
+/** Each unit in the colour of its strongest factor, darker where that is weaker, or in that of its cluster. */
+function grouped(planes: Float32Array[], groups: Group[]): { pixels: Uint32Array; cover: Float32Array } {
+  const labels = planes.length === 1
+  const top = planes.reduce((most, plane) => plane.reduce((high, value) => Math.max(high, value || 0), most), 0)
+  const cover = new Float32Array(planes[0]!.length)
+  const pixels = Uint32Array.from(cover, (_, unit) => {
+    let strongest = 0
+    for (let k = 1; k < planes.length; k++) if (planes[k]![unit]! > planes[strongest]![unit]!) strongest = k
+    const value = planes[strongest]![unit]!
+    const group = labels ? groups.find(each => each.number === value) : groups[strongest]
+    cover[unit] = !(value - value === 0) || labels ? 1 : Math.max(0, value / (top || 1))
+    const [red, green, blue] = (group?.color ?? [255, 0, 255]).map(each => Math.round(each * cover[unit]!))
+    return pixel(red!, green!, blue!)
+  })
+  return { pixels, cover }
 }

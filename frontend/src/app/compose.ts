@@ -1,10 +1,11 @@
 /** A picture with its title and its notes, as the page draws it where there is no Python. */
 
+import { ramp } from '../panes/bar'
 import { draw } from '../panes/combined'
 import { paint as paintInput } from '../panes/input'
 import { FONT, inks } from '../panes/parts'
 import { paint } from '../panes/tiles'
-import { headings, remarks, rule, span } from '../panes/words'
+import { headings, reading, remarks, rule, span } from '../panes/words'
 import type { App } from './app'
 import type { What } from './export'
 import { grid, Plate } from './raster'
@@ -49,7 +50,7 @@ export function compose(app: App, what: What): HTMLCanvasElement {
     what === 'sheet' ? [rule(app, side), ...remarks(side).map(([text]) => text)] : [...scale, ...(map?.notes ?? [])]
   const canvas = document.createElement('canvas')
   const [margin, step] = [24 * ratio, 18 * ratio]
-  canvas.width = Math.max(body.width + 2 * margin, 720 * ratio)
+  canvas.width = Math.max(body.width + 2 * margin + 80 * ratio, 720 * ratio)
   canvas.height = 3 * margin + 48 * ratio + body.height + notes.length * step
   const drawn = canvas.getContext('2d')!
   const { paper, ink, grey } = inks(app)
@@ -61,8 +62,29 @@ export function compose(app: App, what: What): HTMLCanvasElement {
     drawn.fillText(text, margin, y, canvas.width - 2 * margin)
   }
   write(heading, margin + 18 * ratio, 20, ink, 600)
-  write(line, margin + 38 * ratio, 13, grey)
+  drawn.font = `${13 * ratio}px ${FONT}`
+  let about = line
+  while (drawn.measureText(about).width > canvas.width - 2 * margin) about = `${about.slice(0, -2)}…`
+  write(about, margin + 38 * ratio, 13, grey)
   drawn.drawImage(body, margin, margin + 52 * ratio)
+  const shown =
+    what === 'sheet' ? (side.scale.value!.single ? side.scale.value : null) : map?.pixels ? null : map?.scale
+  if (shown) {
+    const [low, high] = [shown.limits[0]!, shown.limits[1]!]
+    const table = what === 'sheet' ? side.table.value : app.colors(map!.colors, null)
+    const [x, y, height] = [margin + body.width + 16 * ratio, margin + 52 * ratio, Math.min(body.height, 480 * ratio)]
+    const plate = new Plate(16 * ratio, height)
+    const codes = ramp({ low, high, curve: shown.curve }, height).reverse()
+    plate.block(codes, table, { rows: height, columns: 1 }, [0, 0, plate.width, height])
+    drawn.putImageData(plate.image, x, y)
+    drawn.fillStyle = ink
+    for (const [value, at] of [
+      [high, 10 * ratio],
+      [low, height],
+    ] as const) {
+      drawn.fillText(reading(value, low, high), x + 22 * ratio, y + at)
+    }
+  }
   for (const [index, text] of notes.entries()) {
     write(text, 2 * margin + 58 * ratio + body.height + index * step, 12, grey)
   }

@@ -1,6 +1,6 @@
 /** One layer of one image as it is shown; a viewer has a second one for comparison. Everything follows from the view. */
 
-import { computed, effect, type ReadonlySignal, signal } from '@preact/signals'
+import { batch, computed, effect, type ReadonlySignal, signal } from '@preact/signals'
 import { row as attended } from '../core/attention'
 import { LayerData } from '../core/layer'
 import { usualColors } from '../core/paint'
@@ -39,6 +39,7 @@ export class Side {
   /** Index of the active channel, -1 without values. */
   readonly active: ReadonlySignal<number>
   readonly combined: ReadonlySignal<Combined | null>
+  readonly failed: ReadonlySignal<string>
   readonly ends: (() => void)[] = []
 
   constructor(
@@ -103,7 +104,9 @@ export class Side {
       const data = this.data.value
       return data ? Math.max(0, data.position(active.value)) : -1
     })
-    this.combined = new Combiner(this).combined
+    const combiner = new Combiner(this)
+    this.combined = combiner.combined
+    this.failed = combiner.failed
     this.load()
   }
 
@@ -119,7 +122,12 @@ export class Side {
       const [input, layer] = [this.input.value.id, this.layer.value]
       if (layer.kind_of === 'none') return
       app.payload('map', { input, layer: layer.id }, `Running the model up to ${layer.path}`, stopped).then(payload => {
-        if (!stopped.aborted) this.data.value = LayerData.of(payload as unknown as Payload<MapMeta>)
+        if (stopped.aborted) return
+        const data = LayerData.of(payload as unknown as Payload<MapMeta>)
+        batch(() => {
+          this.data.value = data
+          if (!this.index) app.follow(data)
+        })
       }, app.fail)
     })
     const photos = effect(() => {

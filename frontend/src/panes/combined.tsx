@@ -6,7 +6,8 @@ import type { App } from '../app/app'
 import { type Combined as Map2, OWN } from '../app/combined'
 import { Plate } from '../app/raster'
 import type { Side } from '../app/side'
-import { Ramp } from './bar'
+import { pixel } from '../core/paint'
+import { Mark, Ramp } from './bar'
 import { Button, Choice, type Choices, context, point, useSize } from './parts'
 import { outline, unitBox } from './tiles'
 
@@ -22,7 +23,7 @@ export function Combined({ app, side }: { app: App; side: Side }) {
   const modes: Choices = [...OWN, ...fits.map(each => [each.name, each.label] as const)]
   if (side.source.value?.rows === 1 && side.source.value.columns === 1) return null
   return (
-    <section class="combined" aria-label="Combined map">
+    <section class="combined" aria-label={`Combined map${side.index ? ', second' : ''}`}>
       {side.index === 0 && (
         <header>
           <Choice label="Combine" value={view.mode} of={modes} pick={mode => app.set({ mode })} />
@@ -30,6 +31,12 @@ export function Combined({ app, side }: { app: App; side: Side }) {
         </header>
       )}
       <MapCanvas app={app} side={side} />
+      {shown?.groups?.map(({ number, text, color }) => (
+        <p key={number}>
+          <Mark pixel={pixel(...color)} />
+          {text}
+        </p>
+      ))}
       {shown?.notes.map(text => (
         <p key={text} class="note">
           {text}
@@ -79,7 +86,7 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
     map && !map.pixels ? { low: map.scale.limits[0]!, high: map.scale.limits[1]!, curve: map.scale.curve } : null
   return (
     <>
-      <h2>{map?.label ?? '…'}</h2>
+      <h2>{map?.label ?? (side.failed.value || '…')}</h2>
       <div class="map">
         <div
           class="field"
@@ -201,14 +208,13 @@ function Weights({ app, side }: { app: App; side: Side }) {
             Clear
           </button>
         )}
-        <label>
-          <input
-            type="checkbox"
-            checked={post === 'relu'}
-            onChange={event => app.set({ post: event.currentTarget.checked ? 'relu' : 'none' })}
-          />
-          only above 0
-        </label>
+        <Button
+          title="Only above 0: the rest becomes 0"
+          pressed={post === 'relu'}
+          on={() => app.set({ post: post === 'relu' ? 'none' : 'relu' })}
+        >
+          Only above 0
+        </Button>
       </footer>
     </div>
   )

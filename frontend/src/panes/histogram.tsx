@@ -119,11 +119,15 @@ export function Histogram({ app, side }: { app: App; side: Side }) {
         </h2>
         <div class="tools">
           {Array.isArray(scale) && (
-            <Button title="Back to the range of the values" on={() => app.set({ scale: 'channel' })}>
+            <Button title="Reset to the range of the values" on={() => app.set({ scale: 'channel' })}>
               Reset
             </Button>
           )}
-          <Button title="Pick for the weighted sum (Space)" pressed={picked} on={() => app.pick(side.number(each))}>
+          <Button
+            title={`${picked ? 'Picked' : 'Pick'} for the weighted sum (Space)`}
+            pressed={picked}
+            on={() => app.pick(side.number(each))}
+          >
             {picked ? 'Picked' : 'Pick'}
           </Button>
         </div>

@@ -6,7 +6,7 @@ import type { App } from '../app/app'
 import type { Combined } from '../app/combined'
 import type { Photo, Side } from '../app/side'
 import { cell, field, unitAt } from '../core/regions'
-import { context, inks, point, type Size, useSize } from './parts'
+import { Button, context, inks, point, type Size, useSize } from './parts'
 import { outline } from './tiles'
 import { number, percent } from './words'
 
@@ -73,14 +73,9 @@ export function Input({ app, side }: { app: App; side: Side }) {
       </div>
       {side.index === 0 && (
         <div class="row">
-          <label>
-            <input
-              type="checkbox"
-              checked={overlay}
-              onChange={event => app.set({ overlay: event.currentTarget.checked })}
-            />
+          <Button title="Overlay of the combined map (o)" pressed={overlay} on={() => app.set({ overlay: !overlay })}>
             Overlay
-          </label>
+          </Button>
           <input
             type="range"
             {...{ min: 0, max: 1, step: 0.05 }}
@@ -195,11 +190,12 @@ function blend(
       const grey = 0.3 * rgba[at]! + 0.59 * rgba[at + 1]! + 0.11 * rgba[at + 2]!
       const unit = row < 0 || column < 0 ? -1 : row * columns + column
       const pixel = unit < 0 ? 0 : map.pixels ? map.pixels[unit]! : table[codes[unit]!]!
-      const alpha = unit < 0 ? 0 : opacity * (map.pixels ? 1 : strengths[codes[unit]!]!)
+      const alpha = unit < 0 ? 0 : opacity * (map.pixels ? (map.cover?.[unit] ?? 1) : strengths[codes[unit]!]!)
       const dim = grey * (1 - alpha)
-      rgba[at] = dim + alpha * (pixel & 255)
-      rgba[at + 1] = dim + alpha * ((pixel >> 8) & 255)
-      rgba[at + 2] = dim + alpha * ((pixel >> 16) & 255)
+      const own = map.cover ? opacity : alpha
+      rgba[at] = dim + own * (pixel & 255)
+      rgba[at + 1] = dim + own * ((pixel >> 8) & 255)
+      rgba[at + 2] = dim + own * ((pixel >> 16) & 255)
     }
   }
 }

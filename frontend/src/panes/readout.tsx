@@ -81,6 +81,12 @@ function parts(app: App, exact: string | undefined): [string, string][] {
     if (source.columns > 1) line.push(['x', String(column)])
     line.push(['value', exact ?? reading(value, low, high)])
   }
+  const map = app.of('mode').value !== 'channel' && unit && side.combined.value
+  if (map && map.source.rows === side.source.value!.rows) {
+    const at = unit[0] * map.source.columns + unit[1]
+    const values = Array.from({ length: map.source.count }, (_, k) => number(map.source.plane(k)[at]!, 4))
+    line.push(['combined', values.slice(0, 3).join(', ')])
+  }
   line.push(['mean', number(figure('mean'))], ['range', `${reading(low, low, high)} – ${reading(high, low, high)}`])
   if (figure('sparsity')) line.push(['zeros', percent(figure('sparsity'))])
   for (const name of ['nan', 'inf'])

@@ -90,7 +90,7 @@ export function Sheet({ app, side }: { app: App; side: Side }) {
   const [title, line] = headings(app, side)
   const active = side.active.value
   return (
-    <section class="sheet" aria-label={`Sheet of ${side.layer.value.path}`}>
+    <section class="sheet" aria-label={`Sheet of ${side.layer.value.path}${side.index ? ', second' : ''}`}>
       <header>
         <div>
           <h2>{title}</h2>

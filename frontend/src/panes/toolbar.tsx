@@ -40,7 +40,11 @@ export function Toolbar({ app }: { app: App }) {
   const { inputs, colours, choices, caps, model } = app.manifest.value
   const files = useRef<HTMLInputElement>(null)
   const [side] = app.sides
-  const sorts = choices.sorts.filter(each => SORTS[each])
+  const like = view.sort.startsWith('similarity') ? view.sort : `similarity:${view.active}`
+  const sorts: Choices = [
+    ...choices.sorts.flatMap(each => (SORTS[each] ? [[each, SORTS[each]] as const] : [])),
+    [like, `Like channel ${like.slice(11)}`],
+  ]
   const scales: Choices = scaleName(app) === 'fixed' ? [...SCALES, ['fixed', 'Fixed range']] : SCALES
   return (
     <div class="toolbar" role="toolbar" aria-label="What is shown">
@@ -85,12 +89,7 @@ export function Toolbar({ app }: { app: App }) {
         of={choices.norms.map(each => [each, NORMS[each] ?? each])}
         pick={norm => app.set({ norm: norm as Norm })}
       />
-      <Choice
-        label="Sort"
-        value={view.sort}
-        of={sorts.map(each => [each, SORTS[each]!])}
-        pick={sort => app.set({ sort })}
-      />
+      <Choice label="Sort" value={view.sort} of={sorts} pick={sort => app.set({ sort })} />
       <label class="choice find">
         <span>Find</span>
         <input
@@ -104,7 +103,7 @@ export function Toolbar({ app }: { app: App }) {
       </label>
       <div class="end">
         <Button
-          title="Second sheet beside the first (b)"
+          title="Compare: a second sheet beside the first (b)"
           pressed={view.beside !== null}
           on={() => app.set({ beside: view.beside ? null : {} })}
         >

@@ -49,6 +49,8 @@ export function Viewer({ app }: { app: App }) {
   return (
     <div
       class="viewer"
+      role={app.host.kind === 'widget' ? 'region' : 'main'}
+      aria-label="layerscope"
       ref={root}
       tabIndex={-1}
       data-theme={app.theme.value}

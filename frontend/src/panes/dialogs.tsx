@@ -21,12 +21,12 @@ function Dialog({ app, title, children }: { app: App; title: string; children: C
       onClose={() => (app.dialog.value = '')}
       onClick={event => event.target === ref.current && ref.current!.close()}
     >
-      <header>
+      <div class="head">
         <h2>{title}</h2>
         <Button title="Close" on={() => ref.current!.close()}>
           ×
         </Button>
-      </header>
+      </div>
       {children}
     </dialog>
   )
@@ -82,12 +82,12 @@ export function Save({ app }: { app: App }) {
       </div>
       {texts.map(([name, text]) => (
         <section key={name}>
-          <header>
+          <div class="head">
             <h3>{name}</h3>
             <button type="button" onClick={() => copy(name, text)}>
               {copied.value === name ? 'Copied' : 'Copy'}
             </button>
-          </header>
+          </div>
           <textarea readOnly rows={name === 'Python' ? 6 : 3} value={text} aria-label={name} />
         </section>
       ))}

@@ -33,7 +33,7 @@ export function Readout({ app }: { app: App }) {
   const job = app.jobs.value.at(-1)
   const { progress } = job ?? {}
   return (
-    <footer class="readout">
+    <div class="readout">
       <output aria-live="polite" aria-atomic="true">
         {parts(app, exact.value?.text).map(([name, text]) => (
           <span key={name}>
@@ -60,7 +60,7 @@ export function Readout({ app }: { app: App }) {
           </button>
         </div>
       )}
-    </footer>
+    </div>
   )
 }
 

@@ -5,24 +5,13 @@ import json
 import numpy as np
 import pytest
 
-import layerscope as ls
+from helpers.viewer import PHOTO, read, tiny_session, values_of
 from layerscope.errors import BadOption
-from layerscope.testing import TinyBackend, tiny_model
-from layerscope.viewer.encoding import decoded
-from layerscope.viewer.payload import unpack
-from layerscope.viewer.session import Session
-
-PHOTO = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
 
 
 @pytest.fixture
 def session():
-    return Session(ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=8), PHOTO)
-
-
-def values_of(reply):
-    meta, tensors = unpack(reply.buffers[0])
-    return meta, np.moveaxis(decoded(tensors["values"], meta["exponent"], tensors.get("offsets")), 0, -1)
+    return tiny_session()
 
 
 def test_the_manifest_is_json_and_lists_every_call(session):
@@ -38,9 +27,10 @@ def test_the_manifest_is_json_and_lists_every_call(session):
 
 def test_a_map_is_that_of_the_capture(session):
     fm = session.scope.capture(PHOTO, "act:1")["act:1"]
-    meta, values = values_of(session.answer("map", {"input": "i0", "layer": "l3"}))
+    reply = session.answer("map", {"input": "i0", "layer": "l3"})
+    meta, _ = read(reply)
     assert meta["shape"] == [5, 3, 3] and meta["placement"]["photo"] == [12, 16]
-    np.testing.assert_allclose(values, fm.values[0], rtol=2**-11)
+    np.testing.assert_allclose(values_of(reply), fm.values[0], rtol=2**-11)
 
 
 def test_a_single_value_is_exact(session):
@@ -50,7 +40,7 @@ def test_a_single_value_is_exact(session):
 
 
 def test_a_photo_comes_with_its_true_size(session):
-    meta, _ = unpack(session.answer("photo", {"input": "i0"}).buffers[0])
+    meta, _ = read(session.answer("photo", {"input": "i0"}))
     assert meta == {"media": "image/png", "width": 16, "height": 12, "photo": [12, 16]}
 
 

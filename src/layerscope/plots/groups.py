@@ -111,11 +111,11 @@ def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: Col
     shares = [float(mask.sum()) / max(1, labels.size) for mask in strength]
     winner = np.where(sound, np.searchsorted(numbers, winner), -1) if numbers else winner
     words = tuple(
-        (f"cluster {group}", f"{percent(share)} of positions") for group, share in zip(numbers, shares, strict=True)
+        group_words({"number": group, "share": share}, one.role) for group, share in zip(numbers, shares, strict=True)
     )
     return Groups(
         numbers,
-        _palette(numbers, colors),
+        group_colors(numbers, colors),
         strength.astype(np.float32),
         winner,
         words,
@@ -132,16 +132,10 @@ def _factors(whole: FeatureMap, known: Mapping[int, Mapping[str, Any]], options:
     tops, rule = _tops(whole, one, options.scale)
     with np.errstate(invalid="ignore"):
         strength = np.where(sound, values / np.where(tops > 0, tops, 1)[:, None, None], 0).clip(0, 1)
-    words = []
-    for channel in one.channels:
-        group = known.get(channel, {})
-        share = (f"{percent(group['share'])} of energy",) if "share" in group else ()
-        named = group.get("channels", ())
-        strongest = (f"channels {', '.join(map(str, named[:3]))}",) if named else ()
-        words.append((f"factor {channel}", *share, *strongest))
+    words = [group_words({"number": channel, **known.get(channel, {})}, one.role) for channel in one.channels]
     return Groups(
         one.channels,
-        _palette(one.channels, options.colors),
+        group_colors(one.channels, options.colors),
         strength,
         np.where(sound, strength.argmax(0), -1),
         tuple(words),
@@ -154,6 +148,19 @@ def _factors(whole: FeatureMap, known: Mapping[int, Mapping[str, Any]], options:
         ),
         True,
     )
+
+
+def group_words(group: Mapping[str, Any], role: str) -> tuple[str, ...]:
+    """What a group is called, its share, and of a factor its strongest channels.
+
+    >>> group_words({"number": 2, "share": 0.25, "channels": [7, 1, 4, 9]}, "factors")
+    ('factor 2', '25% of energy', 'channels 7, 1, 4')
+    """
+    name, of = ("cluster", "positions") if role == "labels" else ("factor", "energy")
+    share = (f"{percent(group['share'])} of {of}",) if "share" in group else ()
+    named = group.get("channels", ())
+    strongest = (f"channels {', '.join(map(str, named[:3]))}",) if named else ()
+    return (f"{name} {group['number']}", *share, *strongest)
 
 
 def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, str]:
@@ -178,7 +185,7 @@ def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, s
     return np.full(count, high), f"one range for all factors, 0…{number(high)}"
 
 
-def _palette(numbers: Sequence[int], colors: Colors | None) -> np.ndarray:
+def group_colors(numbers: Sequence[int], colors: Colors | None = None) -> np.ndarray:
     """uint8 `[group, 3]`, the same for a number whichever others are drawn; the list starts again after its end."""
     import cmap
 

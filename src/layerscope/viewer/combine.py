@@ -1,13 +1,22 @@
-"""Combinations for a page: which there are for a model."""
+"""Combinations for a page: which there are for a model, and each as weights where it is linear, else as a map."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from ..combinations.registry import RULES, Rule
+import numpy as np
+
+from ..combinations.reduce import mean
+from ..combinations.registry import RULES, Rule, combined, rule_named
+from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
+from ..errors import BadOption
+from ..plots.groups import group_colors, group_words
+from ..plots.rgb import is_rgb, rgb_limits
 from ..scope.scope import Scope
+from .captures import Captures, Wanted
+from .payload import pack
 
 LABELS = {
     "mean": "Mean",
@@ -75,3 +84,80 @@ def _about(rule: Rule) -> dict[str, Any]:
         "layers": "attention" if of_attention else "all" if rule.name in EVERYWHERE else "spatial",
         "argument": ARGUMENTS.get(rule.name, ""),
     }
+
+
+def combination(captures: Captures, wanted: Wanted, name: Any, target: Any = None) -> tuple[FeatureMap, FeatureMap]:
+    """The map of one image combined by a rule's name, and the map that it is made of.
+
+    Raises `BadOption` for a rule that a page may not name: one that reads a file.
+    """
+    rule = rule_named(name) if isinstance(name, str) else None
+    if rule is None or rule.name not in LABELS:
+        raise BadOption(f"there is no combination {name!r:.40} here")
+    if not (target is None or isinstance(target, str) or (isinstance(target, int) and not isinstance(target, bool))):
+        raise BadOption(f"target={target!r:.40}: give a class by its number or its label")
+    if rule.joint:
+        return combined(captures.attention(wanted), name), captures.map_of(wanted)
+    if rule.target:
+        one = captures.aimed(wanted, target)
+        return combined(one, name), one
+    one = captures.map_of(wanted)
+    if not rule.model:
+        result = combined(one, name)
+        return (mean(result) if rule.name == "attention" else result), one
+    with captures.running(wanted.job):
+        return combined(one, name, target), one
+
+
+def combination_payload(result: FeatureMap, one: FeatureMap, name: str) -> bytes:
+    """The bytes of a combination of `one`, as docs/protocol.md describes them."""
+    linear = result.linear if result.spatial == one.spatial and not _from_elsewhere(name) else None
+    rgb = is_rgb(result)
+    count = result.shape[-1]
+    if linear is not None:
+        weights, bias = (part[0] if linear.weights.ndim == 3 else part for part in (linear.weights, linear.bias))
+        tensors = {"weights": np.ascontiguousarray(weights.T, np.float32), "bias": bias.astype(np.float32)}
+    else:
+        tensors = {"values": np.ascontiguousarray(np.moveaxis(result.values[0], -1, 0))}
+    if rgb:
+        tensors["limits"] = np.stack(rgb_limits(result), -1).astype(np.float32)
+    rule = rule_named(name)
+    target = str(result.provenance.get("target", "")) if rule.target or rule.model else ""
+    return pack(
+        {
+            "name": name,
+            "label": LABELS[rule.name],
+            "channels": count,
+            "shape": [count, *result.spatial],
+            "post": "none" if linear is None else linear.post,
+            "linear": linear is not None,
+            "rgb": rgb,
+            "role": result.role,
+            "groups": _groups(result),
+            "target": _bare(target) or None,
+            "notes": [str(note) for note in result.notes],
+            "rule": result.rule,
+        },
+        tensors,
+    )
+
+
+def _from_elsewhere(name: str) -> bool:
+    """Whether a combination isn't one of the layer's channels at their own positions."""
+    return rule_named(name).name in ("attention", "rollout")
+
+
+def _groups(result: FeatureMap) -> list[dict[str, Any]]:
+    """What each factor or cluster is called, and its colour."""
+    known = result.provenance.get("groups", ()) if result.role in ("factors", "labels") else ()
+    colors = group_colors([group["number"] for group in known])
+    return [
+        {"number": group["number"], "text": " · ".join(group_words(group, result.role)), "color": color}
+        for group, color in zip(known, colors.tolist(), strict=True)
+    ]
+
+
+def _bare(target: str) -> str:
+    """A label without the quotes that a caption has around it."""
+    alone = len(target) > 2 and target[0] == target[-1] == '"' and '"' not in target[1:-1]
+    return target[1:-1] if alone else target

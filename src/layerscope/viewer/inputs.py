@@ -29,7 +29,8 @@ LONGEST_NAME = 120
 class Entry:
     """One image: its id for the page, its name, its size (height, width), (0, 0) without a photo.
 
-    `given` is what `Scope.capture` takes, which is `row` of it where it holds several.
+    `given` is what `Scope.capture` takes, which is `row` of it where it holds several. `source` is the path of its file, as the
+    user wrote it.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Entry:
     given: Any
     row: int = 0
     batch: str = ""
+    source: str | None = None
 
     @property
     def key(self) -> str:
@@ -64,7 +66,9 @@ class Inputs:
         unread = []
         for source in collect(images):
             try:
-                self._add(source.id, self._size(source), source)
+                self._add(
+                    source.id, self._size(source), source, source=None if source.file is None else str(source.file)
+                )
             except ImageNotReadable as error:
                 if source.explicit:
                     raise
@@ -115,13 +119,13 @@ class Inputs:
     def _keep(self, entry: Entry, photo: Photo) -> None:
         self._cache.put(("pixels", entry.id), photo, photo.nbytes)
 
-    def _add(self, name: str, size: tuple[int, int], given: Any, *, row: int = 0, batch: str = "") -> Entry:
+    def _add(self, name: str, size: tuple[int, int], given: Any, **more: Any) -> Entry:
         with self._lock:
             names = {entry.name for entry in self._entries.values()}
             free, number = name, 2
             while free in names:
                 free, number = f"{name}#{number}", number + 1
-            entry = Entry(f"i{len(self._entries)}", free, size, given, row, batch)
+            entry = Entry(f"i{len(self._entries)}", free, size, given, **more)
             self._entries[entry.id] = entry
         return entry
 

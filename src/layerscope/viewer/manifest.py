@@ -12,9 +12,6 @@ from .._version import __version__
 from ..channels.query import FIGURES
 from ..channels.sort import SORTS
 from ..core.layer import Layer, kind_in_words
-from ..core.layer_table import LayerTable
-from ..core.selection import in_order
-from ..errors import LayerNotCalled, LayerNotFound
 from ..picture.norms import NORMS
 from ..picture.palette import palette
 from ..scope.prediction import Prediction
@@ -31,8 +28,8 @@ COLOURS = {
 
 
 def manifest(scope: Scope, inputs: Sequence[Entry], layers: Sequence[Layer], **more: Any) -> dict[str, Any]:
-    """The manifest as JSON has it; `more` are parts that the session knows: `first`, `predictions`, `notes`, `view`, `caps`."""
-    predictions = more.pop("predictions", {})
+    """The manifest as JSON has it; `more` is what the session knows: `first`, `predictions`, `notes`, `view`, `caps` …"""
+    predictions, source = more.pop("predictions", {}), more.pop("source", None)
     known = next((each for each in predictions.values() if each is not None), None)
     return {
         "protocol": PROTOCOL,
@@ -40,6 +37,7 @@ def manifest(scope: Scope, inputs: Sequence[Entry], layers: Sequence[Layer], **m
         "title": " · ".join(filter(None, (scope.name, inputs[0].name if len(inputs) == 1 else ""))),
         "model": {
             "name": scope.name,
+            **({} if source is None else {"source": source}),
             "framework": scope.facts.framework or scope.backend.name,
             "text": scope.preprocess.describe(),
             "classes": len(scope.labels or ()) or (_outputs(layers) if known is not None else 0),
@@ -60,6 +58,7 @@ def about_input(entry: Entry, predictions: Sequence[Prediction] | None) -> dict[
     return {
         "id": entry.id,
         "name": entry.name,
+        **({} if entry.source is None else {"source": entry.source}),
         "width": width,
         "height": height,
         "predictions": None if predictions is None else [about_prediction(each) for each in predictions],
@@ -98,23 +97,6 @@ def about_layer(layer: Layer, id: str) -> dict[str, Any]:
         "note": str(layer.note),
         "bytes": 2 * channels * math.prod(spatial) if layer.showable else 0,
     }
-
-
-def layers_of(table: LayerTable, chosen: Any) -> list[Layer]:
-    """Those that a page lists: every call in execution order, those that gave nothing as well; or those that were chosen."""
-    return in_order(table) if chosen is None else table.choose(chosen)
-
-
-def first_layer(table: LayerTable, layers: Sequence[Layer], chosen: Any) -> int | None:
-    """The number of the layer that is shown first: of those chosen the first, else the last with a picture."""
-    shown = [number for number, layer in enumerate(layers) if layer.showable]
-    if chosen is None and shown:
-        try:
-            paths = [layer.path for layer in layers]
-            return paths.index(table.choose("last")[-1].path)
-        except (LayerNotFound, LayerNotCalled):
-            return shown[-1]
-    return shown[0] if shown else None
 
 
 def _outputs(layers: Sequence[Layer]) -> int:

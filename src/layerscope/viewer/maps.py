@@ -80,6 +80,7 @@ def map_payload(one: FeatureMap, *, input: str = "", layer: str = "", encoding: 
     tensors: dict[str, np.ndarray] = {
         "channels": np.array(one.channels, np.int32),
         "statistics": np.stack([columns[name].astype(np.float64) for name in FIGURES]),
+        "peak": columns["peak"][:, 1:].astype(np.int32),
         "percentiles": percents,
         "least": least_above_0(one.values[0]) if flat.size else np.full(len(flat), np.inf),
         **regions(one),

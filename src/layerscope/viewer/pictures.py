@@ -1,0 +1,168 @@
+"""What a page shows, drawn as Python draws it: the sheet, the combined map, or that map on the photo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..checks import one_of, real, whole
+from ..combinations.attention import attention
+from ..combinations.reduce import mean, weighted
+from ..core.feature_map import FeatureMap
+from ..core.note import Note
+from ..errors import BadOption
+from ..picture.picture import Picture
+from ..plots.heatmap import draw_heatmap
+from ..plots.options import DrawOptions
+from ..plots.overlay import OverlayOptions, draw_overlay
+from ..plots.sheet import draw_sheet
+from ..plots.show import draw, one_channel
+from .captures import Captures, Wanted
+from .combine import combination
+
+KINDS = ("sheet", "combined", "overlay")
+OWN = ("channel", "mean", "weights")  # the modes that a page computes itself
+PRINT = 100  # dots per inch that letters are meant for where `text` is 1
+LONGEST = 2000  # of a condition on channels
+
+
+def picture(captures: Captures, wanted: Wanted, params: Mapping[str, Any]) -> tuple[Picture, bytes]:
+    """The picture of a view state, and its PNG: `params` has `view`, `what`, and maybe `page` and `dpi`."""
+    view = View(params["view"])
+    what = one_of("what", params.get("what") or "sheet", KINDS)
+    dpi = None if params.get("dpi") is None else real("dpi", params["dpi"], 1, 100_000)
+    options = {**view.common(), "text": None if dpi is None else min(4.0, max(1.0, dpi / PRINT))}
+    if what == "sheet":
+        options["page"] = whole("page", params.get("page") or 0, 0)
+        drawn = _sheet(captures, wanted, view, DrawOptions(**options, **view.of_tiles()))
+    else:
+        combined = captures.with_photo(_combined(captures, wanted, view), wanted.entry)
+        drawn = _one_map(combined, view, options, on_photo=what == "overlay")
+    drawn = drawn.themed(view.theme)
+    return drawn, drawn.png(dpi)
+
+
+class View:
+    """A view state from a page, whose every value may be anything. Raises `BadOption` for what draws nothing."""
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        self.state = state
+
+    @property
+    def theme(self) -> str:
+        return "dark" if self.state.get("theme") == "dark" else "light"
+
+    @property
+    def mode(self) -> str:
+        mode = self.state.get("mode", "mean")
+        return mode if isinstance(mode, str) else "mean"
+
+    @property
+    def scale(self) -> Any:
+        """`"channel"`, `"layer"`, or two limits."""
+        scale = self.state.get("scale") or "channel"
+        return scale if isinstance(scale, str) else self._pair("scale")
+
+    @property
+    def clip(self) -> tuple[float, float] | None:
+        """Two percentiles; limits that are given have none."""
+        return None if self.state.get("clip") is None or not isinstance(self.scale, str) else self._pair("clip")
+
+    def common(self) -> dict[str, Any]:
+        """The options of any picture."""
+        norm, colors = self.state.get("norm") or "linear", self.state.get("colors") or None
+        if not isinstance(norm, str) or not (colors is None or isinstance(colors, str)):
+            raise BadOption("norm and colors are names")
+        return {"norm": None if norm == "linear" else norm, "colors": colors, "theme": self.theme}
+
+    def of_tiles(self) -> dict[str, Any]:
+        """The options of a sheet."""
+        find, sort = self.state.get("find") or "", self.state.get("sort") or "index"
+        if not isinstance(find, str) or len(find) > LONGEST or not isinstance(sort, str):
+            raise BadOption("find is a condition on channels, and sort the name of an order")
+        single = self.state.get("single") is True
+        return {
+            "channels": [self.whole("active")] if single else find.strip() or None,
+            "sort": "index" if single else sort,
+            "scale": self.scale,
+            "clip": self.clip,
+        }
+
+    def weights(self) -> dict[int, float]:
+        """Weights by channel; JSON has the numbers of channels as text."""
+        given = self.state.get("weights")
+        try:
+            return {int(channel): float(weight) for channel, weight in given.items()}  # type: ignore[union-attr]
+        except (AttributeError, TypeError, ValueError) as error:
+            raise BadOption("weights are numbers by the number of their channel") from error
+
+    def whole(self, name: str) -> int:
+        return whole(name, self.state.get(name) or 0, 0)
+
+    def _pair(self, name: str) -> tuple[float, float]:
+        try:
+            low, high = map(float, self.state[name])
+        except (TypeError, ValueError) as error:
+            raise BadOption(f"{name}: a rule, or two numbers") from error
+        return low, high
+
+
+def _sheet(captures: Captures, wanted: Wanted, view: View, options: DrawOptions) -> Picture:
+    one = _shown(captures.map_of(wanted), view)
+    return draw_sheet(captures.with_photo(one, wanted.entry), options)
+
+
+def _combined(captures: Captures, wanted: Wanted, view: View) -> FeatureMap:
+    """The channels combined as the view says."""
+    if view.mode not in OWN:
+        return _slice(combination(captures, wanted, view.mode, view.state.get("target"))[0], view)
+    one = _shown(captures.map_of(wanted), view)
+    if view.mode == "channel":
+        return one.select([view.whole("active")])
+    if view.mode == "mean":
+        return mean(one)
+    combined = weighted(one, view.weights())
+    if view.state.get("post") != "relu":
+        return combined
+    note = Note("rectified", "values below 0 set to 0")
+    return replace(combined, values=combined.values.clip(min=0), notes=(*combined.notes, note))
+
+
+def _one_map(fm: FeatureMap, view: View, options: dict[str, Any], *, on_photo: bool) -> Picture:
+    """A combined map alone or on its photo; a single channel has the scale that its tile has."""
+    if view.mode == "channel" and not isinstance(view.scale, str):
+        options = {**options, "scale": view.scale}
+    elif view.mode == "channel":
+        options = {**options, "clip": view.clip}
+    if on_photo:
+        alpha = view.state.get("opacity")
+        return draw_overlay(one_channel(fm), OverlayOptions(**options, alpha=alpha))
+    drawing = DrawOptions(**options)
+    flat = len(fm.spatial) == 2 and (fm.role or fm.shape[-1] == 1)
+    return draw_heatmap(fm, drawing) if flat else draw(fm, drawing)
+
+
+def _shown(one: FeatureMap, view: View) -> FeatureMap:
+    """What a page shows of a map: of a volume one slice, of attention weights those of one query."""
+    if one.layer.attention:
+        return attention(one, view.whole("query")) if one.layer.grid is not None else one
+    return _slice(one, view)
+
+
+def _slice(one: FeatureMap, view: View) -> FeatureMap:
+    if len(one.spatial) != 3:
+        return one
+    depth = one.spatial[0]
+    number = whole("slice", view.state.get("slice") or 0, 0, depth - 1)
+    layer = replace(one.layer, axes="bhwc", shape=(1, *one.spatial[1:], one.of), grid=None, receptive=None, lines=None)
+    note = Note("slice", f"slice {number} of {depth}, counted from 0")
+    return replace(
+        one,
+        values=one.values[:, number],
+        layer=layer,
+        gradient=None,
+        tokens=None,
+        origin=None,
+        notes=(*one.notes, note),
+    )

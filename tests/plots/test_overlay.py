@@ -18,6 +18,7 @@ from layerscope.core.receptive_field import Line
 from layerscope.inputs.preprocess import Recipe
 from layerscope.picture.codes import ABOVE, BELOW, GAP
 from layerscope.picture.palette import palette
+from layerscope.plots.contours import widths
 from layerscope.testing import TinyBackend, TinyModel, tiny_model
 
 
@@ -556,3 +557,17 @@ def test_one_of_several_arrays_says_which():
     assert "image 0 of 4" in ls.sheet(maps).lines[0]
     assert "image 2 of 4" in ls.sheet(maps, image=2).lines[0]
     assert "image 0" not in ls.sheet(maps[:1]).lines[0]
+
+
+def test_lines_of_higher_levels_are_thicker():
+    assert widths(3, 1) == [1, 2, 3] and widths(1, 2) == [2] and widths(2, 2) == [2, 6]
+
+
+def test_positions_that_reach_beyond_what_the_model_saw_are_said_to_be_cut():
+    photo = np.full((64, 64, 3), 128, np.uint8)
+    layer = ls.Layer("conv", "Conv", "bchw", (1, 1, 4, 4), calls=1, lines=(Line(16.0, 16.0), Line(8.0, 16.0)))
+    values = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+    place = (ls.Placement.whole((64, 64), (64, 64)),)
+    fm = ls.FeatureMap(values, layer, ("cat.jpg",), (0,), photos=(photo,), placement=place)
+    (line,) = (line for line in ls.overlay(fm, zoom=4).lines if "receptive field" in line)
+    assert "stops short of the upper edge and is cut at the lower edge" in line

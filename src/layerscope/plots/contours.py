@@ -12,6 +12,7 @@ from ..errors import BadOption
 from ..picture.scale import Scale
 
 MOST_LEVELS = 100
+WIDEST = 3  # of the highest level's line, in those of the lowest
 ALLOWED = f"use a number of contours from 1 to {MOST_LEVELS}, or a list of levels"
 ABOVE_LINE, BELOW_LINE = np.array([[255], [0]], np.uint8)
 
@@ -41,9 +42,15 @@ def levels_text(levels: tuple[float, ...], values: np.ndarray, rule: Scale) -> t
     low, high = extent_of(values)[0, 0]
     crossed = [rule.reading(level) for level in levels if low < level <= high]
     missed = [rule.reading(level) for level in levels if not low < level <= high]
-    parts = [Note("contours", f"contours at {', '.join(crossed)}, white on the higher side")] if crossed else []
+    lines = "the higher the thicker, " if len(crossed) > 1 else ""
+    parts = [Note("contours", f"contours at {', '.join(crossed)}, {lines}white on the higher side")] if crossed else []
     parts += [Note("no-contour", f"no contour at {', '.join(missed)}: the map doesn't cross it")] if missed else []
     return tuple(parts)
+
+
+def widths(levels: int, thin: int) -> list[int]:
+    """The pixels of each line, rising with the level, so that it can be told which is which."""
+    return [thin + round((WIDEST - 1) * thin * index / max(1, levels - 1)) for index in range(levels)]
 
 
 def draw_contour(box: np.ndarray, values: np.ndarray, level: float, thick: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -18,6 +19,11 @@ GROUNDS = ("grey", "photo")
 
 # The levels of black and of white: strong colours that are light stand out from a dark photo, dark ones from a pale one.
 DIMMED, MIDDLE, PALE = (0, 180), (50, 220), (140, 255)
+
+TONES = {DIMMED: "darkened", PALE: "lightened"}
+
+# Of a position cut at an edge, the least share beyond it that is worth a word.
+CUT = 0.25
 
 # An overlay is looked at about this wide, whatever its pixels are: lines of a wider one are thicker.
 SEEN_WIDTH = 1000
@@ -136,15 +142,17 @@ class Ground:
         Strips outside of the frame and along an edge count where they are seen in a picture of `across` pixels.
         """
         strip = STRIP * max(1.0, max(across, self.size[1]) / SEEN_WIDTH)
-        parts = ["The photo is shown in grey"] if self.on == "grey" else []
+        grey, toned = self.on == "grey", TONES.get(self.tone, "")
+        shown = " and ".join(filter(None, ["shown in grey" if grey else "", toned]))
+        parts = [f"The photo is {shown}"] if shown else []
         if self.zoom > 1:
             parts.append(f"Each pixel of the photo is drawn {self.zoom} × {self.zoom}")
-        bare = self._bare_sides(place, strip)
+        reason = stops_short(self._bare_sides(place, strip), self._cut_sides(place, strip))
         (top, left, bottom, right), (height, width) = self.seen, self.size
         if max(top, left, height - bottom, width - right) >= strip:
-            parts.append("The frame marks what the model saw" + (f"; {stops_short(bare)}" if bare else ""))
-        elif bare:
-            parts.append(stops_short(bare)[0].upper() + stops_short(bare)[1:])
+            parts.append("The frame marks what the model saw" + (f"; {reason}" if reason else ""))
+        elif reason:
+            parts.append(reason[0].upper() + reason[1:])
         return parts
 
     def _bare_sides(self, place: UnitGrid, strip: float) -> str:
@@ -159,13 +167,30 @@ class Ground:
             "left": columns[0] - left,
             "right": right - 1 - columns[-1],
         }
-        bare = [name for name, gap in gaps.items() if gap >= strip]
-        return f"{' and '.join(bare)} edge{'s' * (len(bare) > 1)}" if bare else ""
+        return edges([name for name, gap in gaps.items() if gap >= strip])
+
+    def _cut_sides(self, place: UnitGrid, strip: float) -> str:
+        """The sides on which the outermost units reach beyond what the model saw, by a strip of at least so many pixels."""
+        cut = []
+        for names, cells, axis in ((("upper", "lower"), place.rows, 2), (("left", "right"), place.columns, 3)):
+            units = cells[cells >= 0]
+            for name, unit in zip(names, units[[0, -1]].tolist() if len(units) else (), strict=False):
+                whole = place.cell_box(*((unit, 0) if axis == 2 else (0, unit)))[axis]
+                if whole - np.count_nonzero(units == unit) >= max(strip, CUT * whole):
+                    cut.append(name)
+        return edges(cut)
 
 
-def stops_short(bare: str) -> str:
-    """Why some edges of what the model saw have no colour."""
-    return f"each position is drawn at the centre of its receptive field, so the map stops short of the {bare}"
+def edges(sides: Sequence[str]) -> str:
+    """`upper and left edges`; `""` for none."""
+    return f"{' and '.join(sides)} edge{'s' * (len(sides) > 1)}" if sides else ""
+
+
+def stops_short(bare: str, cut: str) -> str:
+    """Why some edges of what the model saw have no colour, or colours of positions that reach beyond; `""` for none."""
+    ends = filter(None, [f"stops short of the {bare}" if bare else "", f"is cut at the {cut}" if cut else ""])
+    what = " and ".join(ends)
+    return f"each position is drawn at the centre of its receptive field, so the map {what}" if what else ""
 
 
 def line_width(width: int) -> int:

@@ -261,18 +261,22 @@ def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     in_rows = width > 2 * height  # a panorama reads better so
     sketch = replace(sketch, text=options.letters(width if in_rows else 3 * width))
     letters = small(sketch.text)
-    gap = round(GAP_BETWEEN * sketch.text)
-    down, across = (height + letters.height + gap, 0) if in_rows else (0, width + gap)
-    size = 2 * down + height + letters.height, 2 * across + width
+    gap, line = round(GAP_BETWEEN * sketch.text), letters.height + round(2 * sketch.text)  # that of the bar's own name
+    down, across = (height + line + gap, 0) if in_rows else (0, width + gap)
+    size = 2 * down + height + line, 2 * across + width
     sketch = sketch.within(size[1])
-    canvas = sketch.canvas(*size, beside=(letters.height, letters.height + height))
+    named = (
+        Note("photo", f"overlay: {uncapitalised(line)}") if kind_of(line) == "photo" else line for line in sketch.lines
+    )
+    sketch = replace(sketch, lines=tuple(named))
+    canvas = sketch.canvas(*size, beside=(line, line + height))
     parts = (("photo", None), ("map", sketch.paint.alone()), ("overlay", sketch.paint))
     for index, (name, _) in enumerate(parts):
         canvas.write(index * across, index * down, letters.cut_text(name, width)[0], muted=True, tile=index)
     pixels = paper(canvas, sketch.paint.table)
     cells = []
     for index, (name, paint) in enumerate(parts):
-        x, y = canvas.x + index * across, canvas.y + index * down + letters.height
+        x, y = canvas.x + index * across, canvas.y + index * down + line
         box = pixels[y : y + height, x : x + width]
         if name == "photo":
             sketch.ground.draw_photo(box)
@@ -427,6 +431,10 @@ def _check_map(one: FeatureMap) -> None:
             f"an overlay needs a single two-dimensional map, and this has shape {one.shape}: combine the channels "
             "first (mean, …)"
         )
+
+
+def uncapitalised(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _threshold(values: np.ndarray, top: float) -> float:

@@ -19,7 +19,7 @@ from ..picture.canvas import outline
 from ..picture.codes import ABOVE, BELOW, GAP, INK, OWN, TOP, encode
 from ..picture.palette import palette
 from ..picture.scale import Scale
-from .contours import draw_contour
+from .contours import draw_contour, widths
 from .ground import DIMMED, MIDDLE, PALE, Ground, line_width
 from .rgb import rgb_colors
 
@@ -275,8 +275,9 @@ def _draw_contours(part: np.ndarray, grid: PhotoGrid, paint: Paint) -> None:
     values = np.empty(part.shape[:2], np.float32)
     for rows, spread in grid.spread(paint.one.values[0, ..., 0], paint.smooth):
         values[rows] = spread
-    for level in paint.levels:
-        draw_contour(part, values, level, line_width(min(grid.size)))
+    thin = line_width(min(grid.size))
+    for level, thick in zip(paint.levels, widths(len(paint.levels), thin), strict=True):
+        draw_contour(part, values, level, thick)
 
 
 def _linear(values: np.ndarray, positions: np.ndarray) -> np.ndarray:

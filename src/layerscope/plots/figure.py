@@ -202,8 +202,8 @@ def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOpt
     names += [[shown.words]] if shown else []
     layout = Layout.of(sketch, bar, shown, names=names, columns=options.columns, text=options.size)
     # The photo is in grey, and a map may stop short of an edge, only there.
-    panel = sketch.resized(layout.highs[0], layout.wides[0]).within(layout.width)
-    lines = [Note("photo", f"(c): {line}") if kind_of(line) == "photo" else line for line in panel.lines]
+    panel = sketch.resized(layout.highs[0], layout.wides[0]).within(layout.width, "(c): ")
+    lines = [*panel.lines]
     title = title_of(fm)
     if shown is not None:
         marks |= shown.tiles.marks

@@ -264,11 +264,7 @@ def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     gap, line = round(GAP_BETWEEN * sketch.text), letters.height + round(2 * sketch.text)  # that of the bar's own name
     down, across = (height + line + gap, 0) if in_rows else (0, width + gap)
     size = 2 * down + height + line, 2 * across + width
-    sketch = sketch.within(size[1])
-    named = (
-        Note("photo", f"overlay: {uncapitalised(line)}") if kind_of(line) == "photo" else line for line in sketch.lines
-    )
-    sketch = replace(sketch, lines=tuple(named))
+    sketch = sketch.within(size[1], "overlay: ")
     canvas = sketch.canvas(*size, beside=(line, line + height))
     parts = (("photo", None), ("map", sketch.paint.alone()), ("overlay", sketch.paint))
     for index, (name, _) in enumerate(parts):
@@ -319,9 +315,10 @@ class Sketch:
         ground = self.ground.resized(height, width)
         return replace(self, ground=ground, grid=PhotoGrid(ground.size, ground.units(self.one)))
 
-    def within(self, across: int) -> Sketch:
+    def within(self, across: int, name: str = "") -> Sketch:
         """The overlay with the caption of a picture so many pixels wide, in which strips of the photo are narrower."""
         photo, *_ = _photo_lines(self.ground, self.grid, self.paint, across)
+        photo = Note("photo", name + photo)
         return replace(self, lines=tuple(photo if kind_of(line) == "photo" else line for line in self.lines))
 
     def draw(self, box: np.ndarray) -> None:
@@ -431,10 +428,6 @@ def _check_map(one: FeatureMap) -> None:
             f"an overlay needs a single two-dimensional map, and this has shape {one.shape}: combine the channels "
             "first (mean, …)"
         )
-
-
-def uncapitalised(text: str) -> str:
-    return text[:1].lower() + text[1:]
 
 
 def _threshold(values: np.ndarray, top: float) -> float:

@@ -68,6 +68,8 @@ FRAMEWORKS = {
 ONLY = {
     "torch": {"torch"},
     "keras": {"keras", "tensorflow", "jax", "torch"},
+    "keras_on_torch": {"keras", "torch"},  # Keras would import TensorFlow to seed it: five seconds
+    "keras_on_jax": {"keras", "jax"},
     "tf_keras": {"tf_keras", "tensorflow", "keras"},
     "onnx": {"onnx", "onnxruntime", "torch"},
     "tflite": {"ai_edge_litert", "tensorflow", "keras"},

@@ -1,4 +1,4 @@
-"""Keras on torch and on JAX: the tests marked `each_framework`, in one process for each of the two."""
+"""Keras on torch and on JAX alone: the tests marked `each_framework`, in one process for each of the two."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 @pytest.mark.frameworks
 @pytest.mark.parametrize("framework", ["torch", "jax"])
 def test_keras_on_another_framework(framework: str) -> None:
-    which = ("-m", "each_framework", ".", "../test_cams.py")
+    which = ("-m", "each_framework", "--only", f"keras_on_{framework}", ".", "../test_cams.py")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *which]
     result = subprocess.run(
         command,

@@ -87,7 +87,7 @@ def test_axes_of_what_the_model_maps_over() -> None:
     np.testing.assert_allclose(values["norm"].values, expected, atol=1e-4)
     np.testing.assert_allclose(values["attention.dropout"].values.sum(2), 1, atol=1e-5, err_msg="rows of queries")
     gradient = BACKEND.capture(model, batch, ["norm"], lambda out: (out**2).sum())["norm"].gradient
-    moved = jax.grad(lambda x: (jax.vmap(lambda x: _attended(model, x))(x) ** 2).sum())(expected)
+    moved = jax.jit(jax.grad(lambda x: (jax.vmap(lambda x: _attended(model, x))(x) ** 2).sum()))(expected)
     np.testing.assert_allclose(gradient, moved, rtol=1e-3, atol=1e-4)
 
 

@@ -7,6 +7,7 @@ import struct
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import layerscope as ls
@@ -165,6 +166,18 @@ def test_a_whole_tiff_that_pillow_does_not_read_is_not_called_damaged(values):
         read(tiff(values))
     with pytest.raises(ls.ImageNotReadable, match="truncated"):
         read(tiff(values)[:-100])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint16", "int16"])
+@pytest.mark.parametrize("bands", [2, 3])
+def test_bands_one_after_another_are_not_called_damaged(dtype, bands):
+    file = io.BytesIO()
+    values = np.zeros((bands, 6, 8), dtype)
+    tifffile.imwrite(file, values, photometric="minisblack", planarconfig="separate")
+    with raises(ls.ImageNotReadable, f"{bands} bands", "8 × 6", "tifffile"):
+        read(file.getvalue())
+    with pytest.raises(ls.ImageNotReadable, match="truncated"):
+        read(file.getvalue()[:-10])
 
 
 def pages(count, format):

@@ -88,12 +88,20 @@ def identified(stream: BinaryIO, name: str, most: int) -> Image.Image | None:
                 image = factory(stream, "")
             except (SyntaxError, IndexError, TypeError, struct.error):  # a plugin's ways to say "not mine"
                 continue
+            if _is_torn(image):
+                continue
             check_size(name, image, most)
             check_memory(name, image)
             check_scans(name, image, stream, most)
             check_depth(name, image, stream)
             return image
     return None
+
+
+def _is_torn(image: Image.Image) -> bool:
+    """Whether Pillow took the letters of one mode ("F;32F") for those of bands that lie one after another in a TIFF."""
+    single = image.format == "TIFF" and len(image.getbands()) == 1
+    return single and any(tile[0] == "raw" and tile[3][0] == ";" for tile in getattr(image, "tile", ()))
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:

@@ -353,7 +353,8 @@ def _multiply(query: Query) -> str | None:
 
 def _einsum(query: Query) -> str | None:
     """Each label by the first operand that has it; a label of weights alone counts channels."""
-    inputs, arrow, output = str(getattr(query.layer, "subscripts", "")).replace(" ", "").partition("->")
+    equation = query.option("subscripts", "equation", position=0) or ""
+    inputs, arrow, output = str(equation).replace(" ", "").partition("->")
     if not arrow or "." in inputs:
         return None
     letters: dict[str, str] = {}

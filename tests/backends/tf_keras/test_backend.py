@@ -383,7 +383,7 @@ class Turned(K.Layer):
         (lambda x: tf.reduce_mean(x, -1), "bhw", "3×3 /1 @1"),
         (lambda x: tf.reduce_mean(x, -1)[..., tf.newaxis], "bhwc", "3×3 /1 @1"),
         (lambda x: tf.stack([tf.reduce_mean(x, -1), tf.reduce_max(x, -1)], -1), "bhwc", "3×3 /1 @1"),
-        (lambda x: tf.einsum("bhwc,ck->bkhw", x, tf.ones((6, 4))), "bchw", "3×3 /1 @1"),
+        (lambda x: tf.einsum("bhwc,ck->bkhw", x, tf.ones((6, 4))), "bchw", "?"),
         (lambda x: tf.pad(x, [[0, 0], [1, 1], [2, 1], [0, 0]]), "bhwc", "3×3 /1 @0,-1"),
         (lambda x: tf.reshape(x, (-1, 60, 6)), "bnc", "3×3 /1 @1"),
         (lambda x: tf.image.resize(x, (12, 20)), "bhwc", "4×4 /0.5 @0.75"),

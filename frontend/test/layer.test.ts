@@ -88,6 +88,12 @@ test('bytes are codes within the limits of their channel', () => {
   expect([...layer.plane(0)]).toEqual([-1, 1, 3, NaN, Infinity, -1])
 })
 
+test('what is rounded to a little above 0 is no small value where the smallest above 0 is far from it', () => {
+  const tensors = { statistics: doubles([11, 1], [0, 0, 8, ...Array(8).fill(0)]), least: doubles([1], [2]) }
+  const layer = layerOf([1, 1, 4], [0.001, 1.999, 2, 8], { half: true, tensors })
+  expect([...layer.plane(0)]).toEqual([expect.closeTo(0.001, 5), 2, 2, 8])
+})
+
 test('a volume has a plane for each slice', () => {
   const layer = layerOf(
     [2, 3, 1, 2],

@@ -35,6 +35,12 @@ def test_every_special_value_has_its_own_code_and_colour():
         assert not colors & {tuple(color) for color in lut(name)}, name
 
 
+def test_one_number_alone_has_a_code():
+    scale = ls.Scale((-1.0, 3.0), norm="symlog")
+    for value in (-2.0, -1.0, 0.5, 3.0, 4.0, np.nan, np.inf):
+        assert scale.codes(value).shape == () and scale.codes(value) == scale.codes([value])[0]
+
+
 def test_a_constant_map_is_flat_and_not_a_value():
     assert (ls.Scale((2.0, 2.0)).codes(np.full((3, 3), 2.0)) == CONSTANT).all()
     assert ls.Scale((2.0, 2.0)).decode(CONSTANT) == 2

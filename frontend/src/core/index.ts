@@ -105,7 +105,7 @@ function tableFor(layer: LayerData, position: number, { low, high, curve }: Rang
   const values = halves(exponent)
   const settled = (value: number) => {
     if (value > high) return above && value !== Infinity ? high : value
-    return value < low && value !== -Infinity && (below || (tiny && value > 0)) ? low : value
+    return value < low && value !== -Infinity && (below || (tiny && value > least / 2)) ? low : value
   }
   if (!made) tableOf(pattern => codeOf(settled(Math.fround(values[pattern]! + offset)), low, high, curve), last.codes)
   return last.codes

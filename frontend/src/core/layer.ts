@@ -117,14 +117,14 @@ export class LayerData {
     return this.#planes[index]!
   }
 
-  /** What rounding carried beyond the channel's true extremes goes back to them: no value lies beyond the limits of its own. */
+  /** What rounding carried beyond the channel's true extremes goes back to them, so that none lies beyond its own limits. */
   #settle(out: Float32Array, position: number): void {
     const { min, max, least } = this.extremes(position)
     for (let unit = 0; unit < out.length; unit++) {
       const value = out[unit]!
       if (value > max) out[unit] = value === Infinity ? value : max
       else if (value < min) out[unit] = value === -Infinity ? value : min
-      else if (value < least && value > 0) out[unit] = least
+      else if (value < least && value > least / 2) out[unit] = least
     }
   }
 

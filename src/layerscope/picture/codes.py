@@ -209,7 +209,7 @@ def marked(values: np.ndarray, low: float, high: float, curve: Curve = STRAIGHT)
         inside = curve.forward(np.where(finite, np.clip(values, low, high), low))
         # Divided before it is multiplied, and halved, because the range itself may overflow.
         share = (inside / 2 - start / 2) / (end / 2 - start / 2)
-        codes = np.floor(share * TOP + 0.5).astype(np.uint8)
+        codes = np.asarray(np.floor(share * TOP + 0.5), np.uint8)
     codes[values < low] = BELOW
     codes[values > high] = ABOVE
     codes[np.isnan(values)] = NAN

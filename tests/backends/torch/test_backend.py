@@ -373,6 +373,19 @@ def test_several_inputs_are_passed_by_place_and_by_name():
     assert np.array_equal(right, np.moveaxis(positional.right(torch.from_numpy(b)).detach().numpy(), 1, -1))
 
 
+def test_gradients_of_weights_that_were_made_in_inference_mode():
+    with torch.inference_mode():
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+    x = torch.randn(2, 3, 8, 8)
+    fm = ls.open(model, preprocess=None).capture(x, "0", target=3)["0"]
+    ordinary = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+    ordinary.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
+    conv = ordinary[0](x)
+    (gradient,) = torch.autograd.grad(ordinary[1:](conv)[:, 3].sum(), conv)
+    np.testing.assert_allclose(fm.gradient, gradient.permute(0, 2, 3, 1), atol=1e-6)
+    assert all(weight.is_inference() and weight.grad is None for weight in model.parameters())
+
+
 def test_inference_mode_and_inference_tensors_are_no_obstacle():
     with torch.inference_mode():
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))

@@ -72,7 +72,8 @@ def run_replica(
         weights = weights_of(model)
         check_weights(model, weights)
         devices = sorted({weight.device.index for weight in weights if weight.is_cuda})
-        if not (WRITING.get(model) or CHANGING.get(model)):
+        kept = gradients and any(weight.is_inference() for weight in weights)  # autograd takes copies of these alone
+        if not (kept or WRITING.get(model) or CHANGING.get(model)):
             shared = _on_shared_weights(model, evaluated, weights, to_the_end=to_the_end)
             if shared is not None:
                 return shared[0]

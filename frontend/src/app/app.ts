@@ -177,14 +177,17 @@ export class App {
       this.jobs.value = [...this.jobs.peek().filter(each => each !== job), ...(next ? [next] : [])]
       if (next) job = next
     }
+    let done = false
     if (text) swap(job)
     try {
       return await this.host.request<Result>(op, params, {
         ...(options.buffers && { buffers: options.buffers }),
         signal: control.signal,
-        progress: progress => text && swap({ ...job, progress }),
+        // It may come behind the answer.
+        progress: progress => text && !done && swap({ ...job, progress }),
       })
     } finally {
+      done = true
       swap(null)
     }
   }

@@ -114,7 +114,7 @@ export class Combiner {
       const size = source.rows * source.columns
       for (let k = 0; k < shape[0]!; k++) planes.push(data.subarray(k * size, (k + 1) * size))
     }
-    const label = about.target ? `${about.label} for “${about.target}”` : about.label
+    const label = about.rule[0]!.toUpperCase() + about.rule.slice(1)
     const combined = this.shown(planes, label, about.notes)
     if (about.groups?.length) return { ...combined, ...grouped(planes, about.groups), groups: about.groups }
     if (!about.rgb) return combined

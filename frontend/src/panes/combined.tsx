@@ -71,7 +71,8 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
   useSignalEffect(() => {
     const drawn = context(above.current!, size.value)
     const [source, at, unit] = [side.source.value, box.value, app.unit(side)]
-    if (source && at && unit) outline(drawn, unitBox(unit, source, at, 5 * size.value.ratio), size.value.ratio)
+    if (source && at && unit && side.combined.value)
+      outline(drawn, unitBox(unit, source, at, 5 * size.value.ratio), size.value.ratio)
   })
   const hit = (event: MouseEvent): [number, number] | null => {
     const [source, at] = [side.source.value, box.value]
@@ -86,7 +87,7 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
     map && !map.pixels ? { low: map.scale.limits[0]!, high: map.scale.limits[1]!, curve: map.scale.curve } : null
   return (
     <>
-      <h2>{map?.label ?? (side.failed.value || '…')}</h2>
+      {map ? <h2>{map.label}</h2> : <p>{side.failed.value || '…'}</p>}
       <div class="map">
         <div
           class="field"

@@ -84,9 +84,16 @@ export function Tree({ app }: { app: App }) {
   useSignalEffect(() => {
     const layer = app.of('layer').value
     rows.value
-    requestAnimationFrame(() =>
-      list.current?.querySelector(`[data-layer="${CSS.escape(layer)}"]`)?.scrollIntoView({ block: 'nearest' }),
-    )
+    requestAnimationFrame(() => {
+      const field = list.current
+      const item = field?.querySelector<HTMLElement>(`[data-layer="${CSS.escape(layer)}"]`)
+      if (!field || !item) return
+      // The list alone is moved, not what it lies in.
+      const { offsetTop: top } = item
+      if (top < field.scrollTop || top + 24 > field.scrollTop + field.clientHeight) {
+        field.scrollTop = top - field.clientHeight / 2
+      }
+    })
   })
   const toggle = (key: string) => {
     const next = new Set(closed.value)

@@ -14,7 +14,7 @@ export function headings(app: App, side: Side): [string, string] {
   const source = side.source.value
   const word = layer.kind_of === 'attention' ? 'head' : 'channel'
   const count = data?.count ?? layer.channels
-  const size = source && source.rows * source.columns > 1 ? ` of ${source.columns} × ${source.rows}` : ''
+  const size = source && source.rows * source.columns > 1 ? ` of ${source.columns}\u00a0×\u00a0${source.rows}` : ''
   const depth =
     data && data.slices > 1 ? `, slice ${Math.min(app.of('slice').value, data.slices - 1) + 1} of ${data.slices}` : ''
   const some = data && side.order.value.length < count ? `${side.order.value.length} of ` : ''

@@ -63,6 +63,8 @@ PUBLIC = {
     "plots.sheet": "pages sheet",
     "plots.show": "show",
     "plots.strip": "strip",
+    "viewer.page": "Viewer view",
+    "viewer.report": "report",
 }
 # Modules that are used by their own name: `ls.callbacks.KerasCallback`, `ls.terminal.draw`.
 PUBLIC_MODULES = ("callbacks", "terminal")

@@ -98,6 +98,9 @@ from .scope.open import demo_model as demo_model
 from .scope.open import demo_photo as demo_photo
 from .scope.open import open as open
 from .scope.scope import Scope as Scope
+from .viewer.page import Viewer as Viewer
+from .viewer.page import view as view
+from .viewer.report import report as report
 
 __version__: str
 __all__: list[str]

@@ -14,7 +14,7 @@ from .._version import __version__
 from ..safe_text import printable
 from ..surface import command_line
 from . import arguments
-from .commands import DONE, FAILED, INTERRUPTED, run_demo, run_layers, run_show, say
+from .commands import DONE, FAILED, INTERRUPTED, run_demo, run_layers, run_report, run_show, run_view, say
 
 CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsity < 50%% and not dead'"
 
@@ -87,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_layers(commands)
     _add_show(commands)
+    _add_view(commands)
+    _add_report(commands)
     return top
 
 
@@ -135,6 +137,54 @@ def _add_show(commands: Any) -> None:
     _add_drawing(show)
     _add_output(show)
     _add_common(show)
+
+
+def _add_view(commands: Any) -> None:
+    view = _command(commands, "view", "look at layers in the browser, on a page of this machine", run_view)
+    _add_viewed(view, "all")
+    view.add_argument(
+        "--port", type=arguments.port, metavar="N", default=0, help="port of the page (default: a free one)"
+    )
+    view.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
+    view.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        type=arguments.name,
+        default="127.0.0.1",
+        help="where the page is served; any other than this machine's 127.0.0.1 opens it, unencrypted, to others",
+    )
+    _add_common(view)
+
+
+def _add_report(commands: Any) -> None:
+    report = _command(commands, "report", "write layers with all their values as one HTML file", run_report)
+    _add_viewed(report, "stages, the last of each resolution")
+    report.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT.html",
+        type=arguments.path,
+        default="report.html",
+        help="the file (default: report.html)",
+    )
+    _add_common(report)
+
+
+def _add_viewed(command: argparse.ArgumentParser, usual: str) -> None:
+    command.add_argument("model", metavar="MODEL", type=arguments.name, help=MODEL)
+    command.add_argument(
+        "images", metavar="IMAGE", nargs="*", type=arguments.name, help=f"{IMAGES}; demo has a photo of its own"
+    )
+    command.add_argument(
+        "-l",
+        "--layer",
+        action="append",
+        type=arguments.name,
+        metavar="LAYER",
+        help=f"path, end of a path, glob, kind:Conv2D, last, stages or index; may be repeated (default: {usual})",
+    )
+    command.add_argument("--frames", metavar="0,30,60", help="of videos, these frames; a range is 0:300:30")
+    command.add_argument("--fps", type=arguments.rate, metavar="N", help="of videos, so many frames per second")
 
 
 def _add_overlay(show: argparse.ArgumentParser) -> None:

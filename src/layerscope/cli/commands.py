@@ -1,4 +1,4 @@
-"""What the commands do: `demo`, `layers` and `show`."""
+"""What the commands do: `demo`, `layers`, `show`, `view` and `report`."""
 
 from __future__ import annotations
 
@@ -115,6 +115,49 @@ def run_show(options: argparse.Namespace) -> int:
         seconds = time.perf_counter() - start
         say(_summary(written, count - len(skipped), len(skipped), seconds=seconds, folder=options.output))
     return SKIPPED if skipped else DONE
+
+
+def run_view(options: argparse.Namespace) -> int:
+    """`layerscope view`: until Ctrl-C."""
+    from ..viewer.page import check_libraries, view
+
+    check_libraries()
+    scope, images = _opened(options)
+    with view(
+        scope, images, options.layer, browser=not options.no_browser, port=options.port, host=options.host
+    ) as viewer:
+        print(viewer.url, flush=True)
+        say("the page is open until Ctrl-C")
+        try:
+            viewer.wait()
+        except KeyboardInterrupt:
+            say("closed")
+            return INTERRUPTED
+    return DONE
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """`layerscope report`."""
+    from ..viewer.report import check_file, report
+
+    check_file(options.output)
+    scope, images = _opened(options)
+    print(writable(printable(str(report(scope, images, options.layer or "stages", options.output)))))
+    return DONE
+
+
+def _opened(options: argparse.Namespace) -> tuple[Scope, Any]:
+    """The model and the images of a page; of the demo without images, its own photo."""
+    from ..errors import BadOption
+    from ..scope.open import demo_photo
+
+    names = options.images or ([str(demo_photo())] if options.model == "demo" else [])
+    if not names:
+        raise BadOption(f"no image is given for {options.model}", "give one or more behind the model")
+    given = _given(options, names)
+    _check(options, given)
+    scope = _open(options)
+    return scope, _images(given, scope)
 
 
 @contextmanager

@@ -9,10 +9,13 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadOption, Cancelled
 from .security import Refused
+
+if TYPE_CHECKING:
+    from .session import Reply, Session
 
 MOST_WAITING = 128
 BESIDE = frozenset({"manifest", "photo", "classes"})
@@ -80,7 +83,7 @@ class _Job:
 class Lanes:
     """Answers of a session to many clients at once."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Session) -> None:
         self.session = session
         self._lanes = {"model": Lane("model"), "beside": Lane("beside", 2), "at once": Lane("at-once")}
         self._running: dict[str, _Job] = {}
@@ -93,7 +96,7 @@ class Lanes:
         *,
         buffers: Sequence[bytes] = (),
         gone: Callable[[], Coroutine[Any, Any, Any]],
-    ) -> Any:
+    ) -> Reply:
         """The session's reply; its work is cancelled when `gone()` is done first, because the client has left.
 
         Raises what the session raises, `Refused` where too many wait, and `Cancelled`.

@@ -41,7 +41,6 @@ ELSEWHERE = {
     "picture/export/tiles.py": {"save": 1},  # Picture.save
     "picture/picture.py": {"save": 1},  # of export/files.py
     "plots/animate.py": {"save": 1},  # into memory
-    "viewer/page.py": {"open": 1},  # the browser
     "plots/batch_writer.py": {"save": 3},  # Picture.save, FeatureMap.save
     "viewer/photo.py": {"save": 2},  # into memory
 }

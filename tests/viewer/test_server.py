@@ -145,6 +145,7 @@ def test_the_queue_has_an_end(server, monkeypatch):
 
 def test_closing_ends_what_runs_and_frees_the_port(server):
     thread = begin(server)
+    until(lambda: server.session.begun)
     waiting = begin(server, "fast", "waiting-1")
     until(lambda: len(server.lanes._running) == 2)
     before = threading.active_count()

@@ -266,3 +266,9 @@ def test_a_class_activation_map_needs_its_model_and_the_layer_before_the_average
     (middle,) = scope.capture(ls.demo_photo(), "_blocks.4._swish:1").values()
     with raises(ls.BadWeights, "1280"):
         ls.class_cam(middle, 282)
+
+
+def test_what_a_capture_of_one_layer_gave_is_its_map():
+    maps = ls.open("demo").capture(ls.demo_photo(), "last")
+    (fm,) = maps.values()
+    assert np.array_equal(ls.class_cam(maps, "tiger cat").values, ls.class_cam(fm, "tiger cat").values)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backends.protocol import Head
 from ..checks import keywords
+from ..core.conversion import only_map
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..core.origin import Origin
@@ -130,7 +131,7 @@ def class_cam(
         return Method("Class activation map", positive, aims).weigh(fm, np.stack(weights))
 
     made = Averaging(smooth, noise, flip, seed).of("class_cam", method, fm)
-    if positive or smooth or flip or len(made.linear.channels if made.linear else ()) < fm.of:
+    if positive or smooth or flip or len(made.linear.channels if made.linear else ()) < only_map(fm).of:
         return made
     text = "the mean over the positions, plus the classifier's bias, is the score of the class (before softmax)"
     return replace(made, notes=(*made.notes, Note("score", text)))

@@ -1,17 +1,16 @@
-// Medians of the core's passes for three layers: `npm run bench`. Nothing here fails; the targets are printed beside.
+// Medians of what a sheet costs, by the interface's own code without a browser: `npm run bench`. Nothing here fails.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import * as esbuild from 'esbuild'
 
+const MODULES = ['app/raster', 'core/layer', 'core/scale', 'core/combine', 'core/codes', 'core/payload']
 const folder = mkdtempSync(`${tmpdir()}/layerscope-bench-`)
 process.on('exit', () => rmSync(folder, { recursive: true }))
 await esbuild.build({
   stdin: {
-    contents: ['layer', 'index', 'paint', 'scale', 'combine', 'lod', 'half', 'payload']
-      .map(name => `export * from './${name}'`)
-      .join('\n'),
-    resolveDir: fileURLToPath(new URL('../src/core', import.meta.url)),
+    contents: MODULES.map(name => `export * from './${name}'`).join('\n'),
+    resolveDir: fileURLToPath(new URL('../src', import.meta.url)),
     loader: 'ts',
   },
   bundle: true,
@@ -19,103 +18,161 @@ await esbuild.build({
   minify: true,
   outfile: `${folder}/core.mjs`,
 })
+globalThis.ImageData = class {
+  constructor(width, height) {
+    this.data = new Uint8ClampedArray(4 * width * height)
+  }
+}
 const core = await import(pathToFileURL(`${folder}/core.mjs`))
-
-function half(value) {
-  const [bits] = new Uint32Array(Float32Array.of(value).buffer)
-  const power = ((bits >> 23) & 255) - 112
-  return ((bits >> 16) & 32768) | (power <= 0 ? 0 : (power << 10) | ((bits >> 13) & 1023))
-}
-
-/** Values as of a convolution: both signs, and each channel at another size; `relu` sets half of them to 0. */
-function layerOf(count, rows, columns, { relu = false, wide = false } = {}) {
-  const size = rows * columns
-  let state = 1
-  const random = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 2 ** 32
-  }
-  const values = new Float32Array(count * size)
-  for (let index = 0; index < values.length; index++) {
-    const value = (random() + random() + random() - 1.5) * (1 + Math.floor(index / size) / count)
-    values[index] = relu ? Math.max(value, 0) : value
-  }
-  const statistics = new Float64Array(11 * count)
-  const least = new Float64Array(count).fill(Infinity)
-  for (let channel = 0; channel < count; channel++) {
-    let [low, high] = [Infinity, -Infinity]
-    for (let unit = channel * size; unit < (channel + 1) * size; unit++) {
-      low = Math.min(low, values[unit])
-      high = Math.max(high, values[unit])
-      if (values[unit] > 0) least[channel] = Math.min(least[channel], values[unit])
-    }
-    statistics[channel] = low
-    statistics[2 * count + channel] = high
-  }
-  const tensors = {
-    values: {
-      dtype: wide ? 'F32' : 'F16',
-      shape: [count, rows, columns],
-      data: wide ? values : Uint16Array.from(values, half),
-    },
-    channels: { dtype: 'I32', shape: [count], data: Int32Array.from({ length: count }, (_, index) => index) },
-    statistics: { dtype: 'F64', shape: [11, count], data: statistics },
-    least: { dtype: 'F64', shape: [count], data: least },
-  }
-  return () => core.LayerData.of({ meta: { exponent: 0 }, tensors })
-}
-
-function decodeAll(layer) {
-  for (let at = 0; at < layer.count; at++) layer.plane(at)
-}
-
-function median(work, runs = 15) {
-  const times = []
-  for (let run = 0; run < runs; run++) {
-    const start = performance.now()
-    work()
-    times.push(performance.now() - start)
-  }
-  return times.sort((one, other) => one - other)[runs >> 1]
-}
 
 const SHAPES = [
   [512, 28, 28],
   [64, 224, 224],
   [2048, 7, 7],
 ]
-const RULES = ['channel', 'layer'].flatMap(per => ['linear', 'log', 'symlog'].map(norm => ({ per, norm })))
-const lut = Uint32Array.from({ length: 256 }, (_, code) => 0xff000000 + code)
+const SCREENS = [
+  { width: 820, height: 520, ratio: 1 },
+  { width: 1920, height: 1200, ratio: 1 },
+]
+const NORMS = ['linear', 'log', 'symlog']
+
+function halfOf(value) {
+  const [bits] = new Uint32Array(Float32Array.of(value).buffer)
+  const power = ((bits >> 23) & 255) - 112
+  return ((bits >> 16) & 32768) | (power <= 0 ? 0 : (power << 10) | ((bits >> 13) & 1023))
+}
+
+/** The bytes of a payload: values of both signs, in each channel of another size. */
+function payloadOf(count, rows, columns, wide) {
+  const size = rows * columns
+  const values = new Float32Array(count * size)
+  const statistics = new Float64Array(11 * count)
+  const least = new Float64Array(count).fill(Infinity)
+  let state = 1
+  const random = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return state / 2 ** 32
+  }
+  for (let channel = 0; channel < count; channel++) {
+    let [low, high] = [Infinity, -Infinity]
+    for (let unit = channel * size; unit < (channel + 1) * size; unit++) {
+      const value = Math.fround((random() + random() + random() - 1.5) * (1 + channel / count))
+      values[unit] = value
+      low = Math.min(low, value)
+      high = Math.max(high, value)
+      if (value > 0) least[channel] = Math.min(least[channel], value)
+    }
+    statistics[channel] = low
+    statistics[2 * count + channel] = high
+  }
+  return packed({
+    statistics: ['F64', [11, count], statistics],
+    least: ['F64', [count], least],
+    channels: ['I32', [count], Int32Array.from({ length: count }, (_, index) => index)],
+    values: [wide ? 'F32' : 'F16', [count, rows, columns], wide ? values : Uint16Array.from(values, halfOf)],
+  })
+}
+
+function packed(tensors) {
+  const header = { __metadata__: { layerscope: '{"exponent": 0}' } }
+  let end = 0
+  for (const [name, [dtype, shape, data]] of Object.entries(tensors)) {
+    header[name] = { dtype, shape, data_offsets: [end, end + data.byteLength] }
+    end += data.byteLength
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header))
+  const length = Math.ceil(json.length / 8) * 8
+  const bytes = new Uint8Array(8 + length + end).fill(32)
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true)
+  bytes.set(json, 8)
+  for (const [name, [, , data]] of Object.entries(tensors)) {
+    bytes.set(new Uint8Array(data.buffer), 8 + length + header[name].data_offsets[0])
+  }
+  return bytes
+}
+
+/** Median of the milliseconds of `work`, which is given what `prepare` makes before the clock runs. */
+function median(work, prepare = () => undefined, runs = 15) {
+  const times = []
+  for (let run = 0; run < runs; run++) {
+    const given = prepare()
+    const start = performance.now()
+    work(given)
+    times.push(performance.now() - start)
+  }
+  return times.sort((one, other) => one - other)[runs >> 1]
+}
+
+const LUT = Uint32Array.from({ length: 256 }, (_, code) => 0xff000000 + code)
+
+/** A layer on a screen. */
+class Sheet {
+  constructor(bytes, screen) {
+    const layer = core.LayerData.of(bytes)
+    this.layer = layer
+    this.screen = screen
+    this.source = { ...layer, rows: layer.rows, columns: layer.columns, plane: at => layer.plane(at), layer }
+    this.plate = new core.Plate(screen.width, screen.height)
+  }
+
+  scale(rule) {
+    const { limits, curve } = core.scaleOf(this.layer, rule)
+    this.tiles = new core.Tiles(this.source, limits, curve)
+  }
+
+  draw(zoom = null) {
+    const { layer, screen, plate } = this
+    const at = core.grid(layer, screen, zoom)
+    const factor = Math.min(core.detail(layer.rows, at.height), core.detail(layer.columns, at.width))
+    for (const place of core.seen(at, layer.count, screen.width, screen.height)) {
+      const tile = this.tiles.codes(place, factor)
+      plate.block(tile.codes, LUT, tile, [...core.corner(at, place), at.width, at.height])
+    }
+  }
+}
+
+function measured(bytes, screen) {
+  const sheet = new Sheet(bytes, screen)
+  const show = (each, rule) => {
+    each.scale(rule)
+    each.draw()
+  }
+  const times = {
+    'first frame from bytes': median(() => show(new Sheet(bytes, screen), { per: 'channel' }), undefined, 9),
+  }
+  for (const per of ['channel', 'layer']) {
+    for (const norm of NORMS) times[`scale: ${per}, ${norm}`] = median(() => show(sheet, { per, norm }))
+  }
+  times.colours = median(() => sheet.draw())
+  sheet.draw({ scale: 4, x: 3, y: 3 })
+  times['zoom ×4, pan'] = median(() => sheet.draw({ scale: 4, x: 3.1, y: 3 }))
+  const { layer } = sheet
+  const sum = core.weighted(
+    layer,
+    Array.from({ length: layer.count }, (_, at) => [at, 1 / layer.count]),
+  )
+  times['mean of all'] = median(() =>
+    core.weighted(
+      layer,
+      Array.from({ length: layer.count }, (_, at) => [at, 0.1]),
+    ),
+  )
+  times['a weight'] = median(() => {
+    core.drag(sum, layer.plane(3), 0.01)
+    const { limits, curve } = core.scaleOfPlane(sum, { per: 'layer' })
+    core.encode(sum, limits[0], limits[1], curve)
+  })
+  return times
+}
+
 for (const wide of [false, true]) {
   for (const [count, rows, columns] of SHAPES) {
-    const make = layerOf(count, rows, columns, { wide })
-    const layer = make()
-    const report = { 'decode all': median(() => decodeAll(make()), 7) }
-    for (const rule of RULES) {
-      const out = new Uint8Array(count * rows * columns)
-      report[`scale ${rule.per} ${rule.norm}`] = median(() => {
-        const { limits, curve } = core.scaleOf(layer, rule)
-        core.codesOf(layer, limits, curve, { out })
-      })
+    const bytes = payloadOf(count, rows, columns, wide)
+    const [small, large] = SCREENS.map(screen => measured(bytes, screen))
+    const sizes = SCREENS.map(({ width, height }) => `${width} × ${height}`.padStart(13)).join('')
+    console.log(`\n${`${count} × ${rows} × ${columns}, ${wide ? 'float32' : 'float16'} (ms)`.padEnd(30)}${sizes}`)
+    for (const [name, time] of Object.entries(small)) {
+      console.log(`  ${name.padEnd(28)}${[time, large[name]].map(each => each.toFixed(2).padStart(13)).join('')}`)
     }
-    for (const factor of columns > 100 ? [2, 4] : []) {
-      core.pooledPlanes(layer, 0, factor)
-      report[`pool ${factor}`] = median(() => core.pooledPlanes(make(), 0, factor), 5)
-      for (const rule of RULES.filter(rule => rule.per === 'channel')) {
-        const { limits, curve } = core.scaleOf(layer, rule)
-        report[`scale ${rule.norm} at detail ${factor}`] = median(() => core.codesOf(layer, limits, curve, { factor }))
-      }
-    }
-    const { limits, curve } = core.scaleOf(layer, { per: 'channel' })
-    const { codes } = core.codesOf(layer, limits, curve)
-    const pixels = new Uint32Array(codes.length)
-    report['paint all'] = median(() => core.paint(codes, lut, pixels))
-    if (core.weighted) {
-      report['mean of all'] = median(() => core.weighted(layer, core.even(layer)))
-      const sum = core.weighted(layer, core.even(layer))
-      report['drag a weight'] = median(() => core.drag(sum, layer.plane(3), 0.01), 101)
-    }
-    console.log(`\n${count} × ${rows} × ${columns}, ${wide ? 'float32' : 'float16'} (milliseconds)`)
-    for (const [name, time] of Object.entries(report)) console.log(`  ${name.padEnd(28)}${time.toFixed(2).padStart(9)}`)
   }
 }

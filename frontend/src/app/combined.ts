@@ -1,7 +1,7 @@
 /** The map that is made of all channels: `post(W·A + b)` in the page, or what the session computed. */
 
 import { computed, effect, type ReadonlySignal, signal } from '@preact/signals'
-import { drag, rectified, rgb } from '../core/combine'
+import { drag, matrix, rectified, rgb, weighted } from '../core/combine'
 import { pixel, usualColors } from '../core/paint'
 import { type Scale, scaleOfPlane } from '../core/scale'
 import type { CombineMeta } from '../core/types'
@@ -100,15 +100,9 @@ export class Combiner {
 
   private answered(source: Source, { meta, tensors }: Payload): Combined {
     const about = meta as unknown as CombineMeta
-    const { count } = source
-    const planes: Float32Array[] = []
+    let planes: Float32Array[] = []
     if (about.linear) {
-      const [factors, bias] = [tensors['weights']!.data as Float32Array, tensors['bias']!.data as Float32Array]
-      for (let k = 0; k < bias.length; k++) {
-        const plane = new Float32Array(source.rows * source.columns).fill(bias[k]!)
-        for (let each = 0; each < count; each++) drag(plane, source.plane(each), factors[k * count + each]!)
-        planes.push(about.post === 'relu' ? rectified(plane) : plane)
-      }
+      planes = matrix(source, tensors['weights']!.data as Float32Array, tensors['bias']!.data, about.post)
     } else {
       const { data, shape } = tensors['values'] as unknown as { data: Float32Array; shape: number[] }
       const size = source.rows * source.columns
@@ -118,12 +112,9 @@ export class Combiner {
     const combined = this.shown(planes, label, about.notes)
     if (about.groups?.length) return { ...combined, ...grouped(planes, about.groups), groups: about.groups }
     if (!about.rgb) return combined
-    const size = source.rows * source.columns
-    const all = new Float32Array(3 * size)
-    for (const [k, plane] of planes.entries()) all.set(plane, k * size)
     const given = tensors['limits']?.data as Float32Array | undefined
     const limits = given ?? planes.flatMap(plane => [...scaleOfPlane(plane, { per: 'layer' }).limits])
-    return { ...combined, pixels: rgb(all, limits, this.side.table.value) }
+    return { ...combined, pixels: rgb(planes, limits, this.side.table.value) }
   }
 
   private shown(planes: Float32Array[], label: string, notes: string[], given?: [number, number]): Combined {
@@ -156,8 +147,8 @@ export class Combiner {
     // What was infinite stays so, whatever is taken off again.
     const lasting = changes.some(([each]) => figures['nan']![each]! + figures['inf']![each]!)
     const anew = known?.source !== source || lasting || changes.length >= weights.size
-    const plane = anew ? new Float32Array(source.rows * source.columns) : known!.plane.slice()
-    for (const [each, by] of anew ? weights : changes) drag(plane, source.plane(each), by)
+    const plane = anew ? weighted(source, weights) : known!.plane.slice()
+    if (!anew) for (const [each, by] of changes) drag(plane, source.plane(each), by)
     this.sum = { source, weights, plane }
     return plane
   }

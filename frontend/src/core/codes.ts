@@ -49,26 +49,24 @@ export function codeOf(value: number, low: number, high: number, curve: Curve = 
   return alike ? CONSTANT : mark(value, low)
 }
 
-/** The codes of `values` into `out`, from its position `at`. */
+/** The codes of `values` into `out`. */
 export function encode(
   values: Float32Array,
   low: number,
   high: number,
   curve: Curve = STRAIGHT,
   out: Uint8Array = new Uint8Array(values.length),
-  at = 0,
 ): Uint8Array {
-  if (!(low < high))
-    for (let index = 0; index < values.length; index++) out[at + index] = codeOf(values[index]!, low, high)
-  else if (curve.norm === 'linear') encodeStraight(values, low, high, curve, out, at)
-  else encodeCurved(values, low, high, over(curve, low, high), out, at)
+  if (!(low < high)) for (let index = 0; index < values.length; index++) out[index] = codeOf(values[index]!, low, high)
+  else if (curve.norm === 'linear') encodeStraight(values, low, high, curve, out)
+  else encodeCurved(values, low, high, over(curve, low, high), out)
   return out
 }
 
 // So near to the edge of a step, in steps, what is fast may round to the other side.
 const NEAR = 1e-9
 
-function encodeStraight(values: Float32Array, low: number, high: number, curve: Curve, out: Uint8Array, at: number) {
+function encodeStraight(values: Float32Array, low: number, high: number, curve: Curve, out: Uint8Array) {
   const [start, span] = stretch(low, high, curve)
   const factor = TOP / 2 / span
   const offset = 0.5 - (start * TOP) / span
@@ -79,12 +77,12 @@ function encodeStraight(values: Float32Array, low: number, high: number, curve: 
       const place = value * factor + offset
       const code = place | 0
       const rest = place - code
-      out[at + index] = rest > near && rest < 1 - near ? code : step(value, start, span, curve)
-    } else out[at + index] = mark(value, low)
+      out[index] = rest > near && rest < 1 - near ? code : step(value, start, span, curve)
+    } else out[index] = mark(value, low)
   }
 }
 
-function encodeCurved(values: Float32Array, low: number, high: number, curve: Curve, out: Uint8Array, at: number) {
+function encodeCurved(values: Float32Array, low: number, high: number, curve: Curve, out: Uint8Array) {
   const [start, span] = stretch(low, high, curve)
   const factor = TOP / 2 / span
   const offset = 0.5 - (start * TOP) / span
@@ -105,8 +103,8 @@ function encodeCurved(values: Float32Array, low: number, high: number, curve: Cu
       const place = (value < 0 ? -along : along) * factor + offset
       const code = place | 0
       const rest = place - code
-      out[at + index] = rest > near && rest < 1 - near ? code : step(value, start, span, curve)
-    } else out[at + index] = mark(value, low)
+      out[index] = rest > near && rest < 1 - near ? code : step(value, start, span, curve)
+    } else out[index] = mark(value, low)
   }
 }
 

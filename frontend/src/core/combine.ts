@@ -1,59 +1,44 @@
 /** Combinations of channels that the page makes itself: `post(W · A + b)`. */
 
 import { GAP, NAN } from './codes'
-import type { LayerData } from './layer'
 import { pixel } from './paint'
 import type { Post } from './types'
+
+/** Planes of one size, such as those of a layer. */
+export interface Planes {
+  readonly count: number
+  readonly rows: number
+  readonly columns: number
+  plane(position: number): Float32Array
+}
 
 /** `sum += by · plane`. A thousand steps of a drag stay within a part in ten thousand; NaN and ±inf stay for good. */
 export function drag(sum: Float32Array, plane: Float32Array, by: number): void {
   for (let unit = 0; unit < sum.length; unit++) sum[unit]! += by * plane[unit]!
 }
 
-/** Equal weights: the mean. */
-export function even(layer: LayerData): Map<number, number> {
-  return new Map(Array.from(layer.channels, channel => [channel, 1 / layer.count]))
-}
-
-/** The weighted sum by true numbers of channels. A weight of 0 looks at no value, so NaN there stays out. */
-export function weighted(
-  layer: LayerData,
-  weights: Iterable<readonly [number, number]>,
-  bias = 0,
-  slice = 0,
-): Float32Array {
-  const sum = new Float64Array(layer.size).fill(bias)
-  for (const [channel, weight] of weights) {
-    const position = layer.position(channel)
-    if (position >= 0 && weight) add(sum, layer.plane(position, slice), weight)
+/** The sum of planes by position and weight. A weight of 0 looks at no value, so NaN there stays out. */
+export function weighted(planes: Planes, weights: Iterable<readonly [number, number]>, bias = 0): Float32Array {
+  const sum = new Float64Array(planes.rows * planes.columns).fill(bias)
+  for (const [position, weight] of weights) {
+    if (!weight) continue
+    const plane = planes.plane(position)
+    for (let unit = 0; unit < sum.length; unit++) sum[unit]! += weight * plane[unit]!
   }
   return Float32Array.from(sum)
 }
 
-/** `post(W · A + b)` for weights `[k, channel]`: k planes, one behind the other. */
+/** `post(W · A + b)` for weights `[k, channel]`: k planes. */
 export function matrix(
-  layer: LayerData,
-  weights: ArrayLike<number>,
+  planes: Planes,
+  weights: Float32Array,
   bias: ArrayLike<number>,
   post: Post = 'none',
-  slice = 0,
-): Float32Array {
-  const { count, size } = layer
-  const out = new Float32Array(bias.length * size)
-  const sum = new Float64Array(size)
-  for (let each = 0; each < bias.length; each++) {
-    sum.fill(bias[each]!)
-    for (let position = 0; position < count; position++) {
-      const weight = weights[each * count + position]!
-      if (weight) add(sum, layer.plane(position, slice), weight)
-    }
-    out.set(sum, each * size)
-  }
-  return post === 'relu' ? rectified(out) : out
-}
-
-function add(sum: Float64Array, plane: Float32Array, weight: number): void {
-  for (let unit = 0; unit < sum.length; unit++) sum[unit]! += weight * plane[unit]!
+): Float32Array[] {
+  return Array.from(bias, (each, row) => {
+    const plane = weighted(planes, weights.subarray(row * planes.count, (row + 1) * planes.count).entries(), each)
+    return post === 'relu' ? rectified(plane) : plane
+  })
 }
 
 /** Values below 0 become 0, NaN stays, in place. */
@@ -62,18 +47,14 @@ export function rectified(values: Float32Array): Float32Array {
   return values
 }
 
-/** Three planes, one behind the other, as red, green and blue, each within its limits `[3, 2]`; what isn't finite is marked. */
-export function rgb(
-  planes: Float32Array,
-  limits: ArrayLike<number>,
-  lut: Uint32Array,
-  out: Uint32Array = new Uint32Array(planes.length / 3),
-): Uint32Array {
-  const size = planes.length / 3
+/** Three planes as red, green and blue, each within its limits `[3, 2]`; what isn't finite is marked. */
+export function rgb(planes: Float32Array[], limits: ArrayLike<number>, lut: Uint32Array): Uint32Array {
+  const [reds, greens, blues] = planes as [Float32Array, Float32Array, Float32Array]
+  const out = new Uint32Array(reds.length)
   const share = (value: number, low: number, high: number) =>
     high > low ? Math.round(Math.min(1, Math.max(0, (value - low) / (high - low))) * 255) : 128
-  for (let unit = 0; unit < size; unit++) {
-    const [red, green, blue] = [planes[unit]!, planes[size + unit]!, planes[2 * size + unit]!]
+  for (let unit = 0; unit < out.length; unit++) {
+    const [red, green, blue] = [reds[unit]!, greens[unit]!, blues[unit]!]
     const finite = red - red === 0 && green - green === 0 && blue - blue === 0
     const background = red === -Infinity && green === -Infinity && blue === -Infinity
     out[unit] = finite

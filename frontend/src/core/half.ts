@@ -21,8 +21,8 @@ function value(bits: number): number {
   return bits & 32768 ? -size : size
 }
 
-/** The values of bit patterns, into `out` from its position `at`. */
-export function decodeHalves(bits: Uint16Array, out: Float32Array, exponent = 0, at = 0): void {
+/** The values of bit patterns, into `out`. */
+export function decodeHalves(bits: Uint16Array, out: Float32Array, exponent = 0): void {
   const table = halves(exponent)
-  for (let index = 0; index < bits.length; index++) out[at + index] = table[bits[index]!]!
+  for (let index = 0; index < bits.length; index++) out[index] = table[bits[index]!]!
 }

@@ -1,45 +1,9 @@
-/** The index pass: the codes of a whole sheet, each channel by its own limits. What the paint pass then colours. */
+/** The index pass: the codes of planes by their limits. What the paint pass then colours. */
 
 import { codeOf, encode, NAN } from './codes'
 import { halves } from './half'
 import type { LayerData } from './layer'
-import { pooled, pooledSize } from './lod'
-import { type Curve, STRAIGHT } from './norms'
-
-export interface Codes {
-  /** `[channel, rows, columns]`, by position. */
-  codes: Uint8Array
-  rows: number
-  columns: number
-}
-
-export interface IndexOptions {
-  slice?: number
-  /** Units along each axis that become one, as `factorFor` gives it. */
-  factor?: number
-  /** Where the codes go; its size must fit. */
-  out?: Uint8Array
-}
-
-/** The codes of every channel; `limits` is `[2 · channel]`. */
-export function codesOf(
-  layer: LayerData,
-  limits: Float64Array,
-  curve: Curve = STRAIGHT,
-  options: IndexOptions = {},
-): Codes {
-  const { slice = 0, factor = 1 } = options
-  const [rows, columns] = pooledSize(layer.rows, layer.columns, factor)
-  const size = rows * columns
-  const codes = options.out ?? new Uint8Array(layer.count * size)
-  const planes = factor > 1 ? pooledPlanes(layer, slice, factor) : undefined
-  for (let at = 0; at < layer.count; at++) {
-    const range = { low: limits[2 * at]!, high: limits[2 * at + 1]!, curve }
-    if (planes) encode(planes.subarray(at * size, (at + 1) * size), range.low, range.high, curve, codes, at * size)
-    else codesOfPlane(layer, at, range, { slice, out: codes, at: at * size })
-  }
-  return { codes, rows, columns }
-}
+import type { Curve } from './norms'
 
 export interface Range {
   low: number
@@ -52,37 +16,17 @@ export function codesOfPlane(
   layer: LayerData,
   position: number,
   range: Range,
-  { slice = 0, out = new Uint8Array(layer.size), at = 0 }: { slice?: number; out?: Uint8Array; at?: number } = {},
+  { slice = 0, out = new Uint8Array(layer.size) }: { slice?: number; out?: Uint8Array } = {},
 ): Uint8Array {
   const { bits, size, slices } = layer
   const table = bits && tableFor(layer, position, range)
-  if (table) look(bits, (position * slices + slice) * size, table, out, at, size)
-  else encode(layer.plane(position, slice), range.low, range.high, range.curve, out, at)
+  if (table) look(bits.subarray((position * slices + slice) * size), table, out.subarray(0, size))
+  else encode(layer.plane(position, slice), range.low, range.high, range.curve, out)
   return out
 }
 
-const pools = new WeakMap<LayerData, Map<string, Float32Array>>()
-
-/** All planes at a level of detail, kept for the next change of scale. */
-export function pooledPlanes(layer: LayerData, slice: number, factor: number): Float32Array {
-  const known = pools.get(layer) ?? new Map<string, Float32Array>()
-  pools.set(layer, known)
-  const key = `${slice}:${factor}`
-  let planes = known.get(key)
-  if (!planes) {
-    const [rows, columns] = pooledSize(layer.rows, layer.columns, factor)
-    planes = new Float32Array(layer.count * rows * columns)
-    for (let at = 0; at < layer.count; at++) {
-      const out = planes.subarray(at * rows * columns, (at + 1) * rows * columns)
-      pooled(layer.plane(at, slice), layer.rows, layer.columns, factor, out)
-    }
-    known.set(key, planes)
-  }
-  return planes
-}
-
-function look(bits: Uint16Array, from: number, table: Uint8Array, out: Uint8Array, at: number, size: number): void {
-  for (let unit = 0; unit < size; unit++) out[at + unit] = table[bits[from + unit]!]!
+function look(bits: Uint16Array, table: Uint8Array, out: Uint8Array): void {
+  for (let unit = 0; unit < out.length; unit++) out[unit] = table[bits[unit]!]!
 }
 
 // From so many values on, a table of the codes of all float16 takes less time than to work out each code.
@@ -105,7 +49,7 @@ function tableFor(layer: LayerData, position: number, { low, high, curve }: Rang
   const values = halves(exponent)
   const settled = (value: number) => {
     if (value > high) return above && value !== Infinity ? high : value
-    return value < low && value !== -Infinity && (below || (tiny && value > least / 2)) ? low : value
+    return value < low && value !== -Infinity && (below || (tiny && value > low / 2)) ? low : value
   }
   if (!made) tableOf(pattern => codeOf(settled(Math.fround(values[pattern]! + offset)), low, high, curve), last.codes)
   return last.codes

@@ -1,16 +1,5 @@
 /** Level of detail: planes averaged, in values and not in colours, to about the size at which they are drawn. */
 
-/** How many units along each axis become one where a unit is drawn `pixels` wide: a power of two, and 1 from a pixel on. */
-export function factorFor(pixels: number, rows: number, columns: number): number {
-  let factor = 1
-  while (pixels * factor < 1 && factor * 2 <= Math.max(rows, columns)) factor *= 2
-  return factor
-}
-
-export function pooledSize(rows: number, columns: number, factor: number): [number, number] {
-  return [Math.ceil(rows / factor), Math.ceil(columns / factor)]
-}
-
 /** The mean of the finite values of each cell of `factor` × `factor`; of a cell without any, what is there: ±inf or NaN. */
 export function pooled(
   plane: Float32Array,

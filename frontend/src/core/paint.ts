@@ -1,4 +1,4 @@
-/** The paint pass: codes to colours, by a table of 256 packed pixels. */
+/** The colour of each code, as a table of 256 pixels by which the paint pass goes. */
 
 import { ABOVE, BELOW, codeOf, GAP, TOP } from './codes'
 import type { Scale } from './scale'
@@ -10,17 +10,6 @@ const LITTLE = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1
 export function pixel(red: number, green: number, blue: number, alpha = 255): number {
   const [a, b, c, d] = LITTLE ? [alpha, blue, green, red] : [red, green, blue, alpha]
   return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
-}
-
-/** The colours of codes, into `out` from its position `at`. */
-export function paint(
-  codes: Uint8Array,
-  lut: Uint32Array,
-  out: Uint32Array = new Uint32Array(codes.length),
-  at = 0,
-): Uint32Array {
-  for (let index = 0; index < codes.length; index++) out[at + index] = lut[codes[index]!]!
-  return out
 }
 
 export function fromBase64(text: string): Uint8Array {

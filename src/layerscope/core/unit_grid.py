@@ -117,6 +117,7 @@ class UnitGrid:
             return None
         ends = []
         for axis, (field, unit) in enumerate(zip(self.fields, (y, x), strict=True)):
+            unit = (unit + field.rolled) % field.around if field.around else unit
             low, high = (0.0, self.placement.input[axis] - 1.0) if field.whole else field.box(unit)
             ends.append((low, high + 1))
         top, left = self.placement.to_photo(ends[0][0], ends[1][0])

@@ -9,7 +9,6 @@ from threading import Lock
 from typing import Any
 
 from ..errors import BadOption, ImageNotReadable
-from ..inputs.arrays import is_arrays
 from ..inputs.formats import pixel_limit
 from ..inputs.images import Source, collect
 from ..inputs.photo import Photo, header_size, read
@@ -131,9 +130,7 @@ class Inputs:
 
     def _size(self, source: Source) -> tuple[int, int]:
         """The size that a file's header states; whatever else is decoded."""
-        item = source.item
-        header = isinstance(item, Path) and not is_arrays(item)
-        return header_size(item, source.id) if header else source.read().size
+        return header_size(source.item, source.id) if isinstance(source.item, Path) else source.read().size
 
 
 def file_name(name: Any) -> str:

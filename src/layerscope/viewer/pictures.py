@@ -122,11 +122,8 @@ def _combined(captures: Captures, wanted: Wanted, view: View) -> FeatureMap:
         return one.select([view.whole("active")])
     if view.mode == "mean":
         return mean(one)
-    combined = weighted(one, view.weights())
-    if view.state.get("post") != "relu":
-        return combined
-    note = Note("rectified", "values below 0 set to 0")
-    return replace(combined, values=combined.values.clip(min=0), notes=(*combined.notes, note))
+    total = weighted(one, view.weights())
+    return total.combined(total.values.clip(min=0), "positive part") if view.state.get("post") == "relu" else total
 
 
 def _one_map(fm: FeatureMap, view: View, options: dict[str, Any], *, on_photo: bool) -> Picture:

@@ -200,3 +200,10 @@ def test_a_map_is_read_from_an_open_file(tmp_path):
     path = ls.FeatureMap.of_array(np.ones((1, 2, 2, 3))).save(tmp_path / "map.npz")
     with path.open("rb") as file:
         assert (ls.load(file).values == 1).all()
+
+
+def test_a_long_row_looks_like_the_vector_of_one_image():
+    with pytest.warns(ls.LayoutWarning, match=r"\(1, 25088\) was read as hw .* look like bc: pass layout='bc'"):
+        fm = ls.FeatureMap.of_array(np.zeros((1, 25088), np.float32))
+    assert fm.shape == (1, 1, 25088, 1)
+    assert ls.FeatureMap.of_array(np.zeros((1, 25088), np.float32), "bc").shape == (1, 25088)

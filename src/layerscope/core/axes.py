@@ -105,15 +105,17 @@ def permutation(axes: str, layout: str) -> tuple[int, ...]:
 
 
 def likelier_layout(axes: str, shape: Sequence[int]) -> str | None:
-    """The other convention's layout where the sizes of an image array fit it much better, else `None`.
+    """The layout that the sizes of an array fit much better: the other convention's, or a vector's of one image; else `None`.
 
     Only evidence for a warning; the array is read by `axes` all the same.
 
     >>> likelier_layout("hwc", (64, 224, 224))
     'chw'
-    >>> likelier_layout("hwc", (224, 224, 64)) is None
-    True
+    >>> likelier_layout("hw", (1, 25088)), likelier_layout("hwc", (224, 224, 64))
+    ('bc', None)
     """
+    if axes == "hw" and shape[0] == 1 and shape[1] >= 16:  # what `predict` gives for a dense layer
+        return "bc"
     convention = axes[-3:]
     if convention not in ("hwc", "chw"):
         return None

@@ -56,13 +56,13 @@ def of_channels() -> Iterator[Made]:
         "weighted": lambda fm: ls.weighted(fm, {0: 1.0, 5: -1.0}),
     }
     for name, combine in plain.items():
-        yield name, ls.heatmap(combine(early), zoom=2)
-    yield "pca", ls.heatmap(ls.pca(late), zoom=16)
-    yield "nmf", ls.heatmap(ls.nmf(middle, 5), zoom=8)
-    yield "clusters", ls.heatmap(ls.clusters(late, 5), zoom=16)
+        yield name, ls.heatmap(combine(early))
+    yield "pca", ls.heatmap(ls.pca(late))
+    yield "nmf", ls.heatmap(ls.nmf(middle, 5))
+    yield "clusters", ls.heatmap(ls.clusters(late, 5))
     yield "similarity", ls.overlay(ls.similarity(late, photo=(130, 178)), scale=(-1, 1))
     other = scope.capture(mirrored(photo), [demo.EARLY])[demo.EARLY]
-    yield "difference", ls.heatmap(ls.norm(ls.difference(early, other)), zoom=2)
+    yield "difference", ls.heatmap(ls.norm(ls.difference(early, other)))
     yield "eigen-cam", ls.overlay(ls.eigen_cam(late))
 
 

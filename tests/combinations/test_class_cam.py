@@ -272,3 +272,15 @@ def test_what_a_capture_of_one_layer_gave_is_its_map():
     maps = ls.open("demo").capture(ls.demo_photo(), "last")
     (fm,) = maps.values()
     assert np.array_equal(ls.class_cam(maps, "tiger cat").values, ls.class_cam(fm, "tiger cat").values)
+
+
+def test_a_map_says_that_its_mean_and_the_bias_are_the_score():
+    scope = ls.open(ls.demo_model())
+    maps = scope.capture(ls.demo_photo(), ["last", "output"])
+    last = scope.capture(ls.demo_photo(), "last")
+    fm = ls.class_cam(last, "tiger cat")
+    assert any(kind_of(note) == "score" for note in fm.notes)
+    assert fm.values.mean() + scope.head().bias[282] == pytest.approx(maps["output"].values[0, 282], rel=1e-4)
+    assert not any(kind_of(note) == "score" for note in ls.class_cam(last, "tiger cat", positive=True).notes)
+    part = scope.capture(ls.demo_photo(), "last")["_swish:1"].select(range(100))
+    assert not any(kind_of(note) == "score" for note in ls.class_cam(part, "tiger cat").notes)

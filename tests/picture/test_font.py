@@ -17,7 +17,7 @@ from layerscope.core.note import kind_of
 from layerscope.inputs.preprocess import Recipe
 from layerscope.picture.canvas import Frame
 from layerscope.picture.codes import CONSTANT, GAP, INK, INK_MIDDLE, INKS, STRENGTHS
-from layerscope.picture.font import LARGE, MEDIUM, SMALL, Font, font, font_file
+from layerscope.picture.font import LARGE, MEDIUM, SMALL, Font, font, font_file, wrap
 from layerscope.picture.numbers import number
 from layerscope.picture.palette import MARKS
 from layerscope.safe_text import escape, printable
@@ -324,3 +324,9 @@ def test_threads_that_draw_new_letters_at_once_get_the_letters_of_one():
             assert all(np.array_equal(line, other) for line, other in zip(lines, expected, strict=True))
     finally:
         sys.setswitchinterval(interval)
+
+
+def test_sizes_and_differences_stay_on_one_line():
+    assert wrap("maps of 14 × 14 and 7 × 7", 11) == ["maps of", "14 × 14 and", "7 × 7"]
+    assert wrap("norm of a − b and 5 (2.71)", 13) == ["norm of a − b", "and 5 (2.71)"]
+    assert wrap("14 × 14", 4) == ["14 ×", "14"], "where there is no room for all of it"

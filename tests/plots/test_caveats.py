@@ -66,7 +66,7 @@ def test_enlarged_small_maps_say_that_blocks_are_units():
     picture = ls.sheet(positive(1, 7, 7, 20))
     (note,) = picture.notes
     assert kind_of(note) == "blocks"
-    wording(note, picture.zoom)
+    wording(note)
     assert "blocks" not in notes(positive(1, 7, 7, 20), zoom=3)
     assert "blocks" not in notes(positive(1, 17, 17, 20), zoom=8)
     assert "blocks" not in notes(positive(1, 56, 56, 64))

@@ -7,6 +7,7 @@ each other, so that columns of numbers stand still.
 from __future__ import annotations
 
 import io
+import re
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
@@ -34,6 +35,8 @@ FAMILY, FALLBACK = "Inter", "DejaVu Sans"
 FILES = {"regular": "Inter-Regular.ttf", "bold": "Inter-SemiBold.ttf", "fallback": "DejaVuSans.ttf"}
 POINTS = 0x110000
 SEAMS = "./_:-"
+# Where a line may end: not within a size, a difference, or before a number in brackets.
+SPACES = re.compile(r"(?<![×−]) (?![×−] |\(\d)")
 
 
 def font_file(face: str) -> Traversable:
@@ -244,9 +247,13 @@ def wrap(text: str, room: int, measure: Callable[[str], int] = len) -> list[str]
 
 
 def _wrap_words(text: str, room: int, measure: Callable[[str], int]) -> list[str]:
-    """`text` in lines that measure at most `room`, broken at spaces, else within words."""
+    """`text` in lines that measure at most `room`, broken at spaces, else within words.
+
+    A size, a difference and a number in brackets behind another stay whole: `14 × 14`, `a − b`, `5 (2.71)`.
+    """
     lines = [""]
-    for word in text.split(" "):
+    whole = SPACES.split(text)
+    for word in (part for unit in whole for part in ([unit] if measure(unit) <= room else unit.split(" "))):
         if lines[-1] and measure(longer := f"{lines[-1]} {word}") <= room:
             lines[-1] = longer
             continue

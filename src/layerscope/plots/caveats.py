@@ -133,4 +133,4 @@ def blocks(spatial: tuple[int, ...], zoom: int) -> str:
     """Whether a small map is enlarged so far that its units look like shapes."""
     if zoom < BLOCKS or max(spatial) > COARSE:
         return ""
-    return Note("blocks", f"Each block of {zoom} × {zoom} pixels is one position of the map.")
+    return Note("blocks", "Each square is one position of the map, enlarged.")

@@ -198,7 +198,7 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
         whole, one, extent[0], raw[0], order=order
     )
     if grid.margins:
-        rule_of_numbers = Note("numbers", f"a {channel_word(one)} has the number of its row plus that of its column")
+        rule_of_numbers = Note("numbers", f"{channel_word(one)} number = row number + column number")
         lines = (lines[0], rule_of_numbers, *lines[1:])
     if rule.single and len(order) < one.of:
         lines = tuple(_of_the_layer(line, rule) for line in lines)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 import venv
 import zipfile
 from pathlib import Path
@@ -24,9 +25,13 @@ def test_the_demo_writes_every_picture_it_names(tmp_path):
     written = demo.run(tmp_path / "out", printed.append)
     text = "\n".join(printed)
     wording(text)
-    assert len(written) == 7
+    assert len(written) == 8
     for path in written:
         assert path.name in text
+    *pictures, report = written
+    assert report.stat().st_size < 5_000_000
+    assert report.read_text("utf-8").startswith("<!doctype html>")
+    for path in pictures:
         with Image.open(path) as image:
             assert image.width > 300
             assert json.loads(image.text["layerscope"])["model"] == "efficientnet-lite0"
@@ -58,6 +63,21 @@ def test_a_wheel_in_an_empty_environment_runs_the_demo(tmp_path, wheel):
     assert "tiger cat" in process.stdout, "the label of the photo"
     assert len(list((tmp_path / "demo-out").glob("*.png"))) == 7
     packages = subprocess.run([*pip, "list"], check=True, capture_output=True, text=True).stdout.lower()
+    assert (tmp_path / "demo-out" / "8-report.html").exists()
+    view = subprocess.Popen(
+        [tmp_path / "env" / "bin" / "layerscope", "view", "demo", "--no-browser"],
+        cwd=tmp_path,
+        env=clean,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with view:
+        address = view.stdout.readline().strip()
+        try:
+            with urllib.request.urlopen(address, timeout=20) as page:
+                assert b'<div id="layerscope">' in page.read()
+        finally:
+            view.kill()
     assert "torch" not in packages
     assert "tensorflow" not in packages
 

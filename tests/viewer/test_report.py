@@ -85,6 +85,20 @@ def test_it_needs_no_server_and_asks_nobody(written):
     assert not re.search(r"<(script|link|img|iframe)[^>]*\b(src|href)=\"(?!data:,)", text)
 
 
+def test_predictions_and_linear_combinations_are_in_it(scope, written):
+    manifest, parts = held(written)
+    top = manifest["inputs"][0]["predictions"][0]
+    assert top["label"] == "tiger cat"
+    offered = {rule["name"] for rule in manifest["combinations"]}
+    assert "pca" in offered and "score-cam" not in offered
+    for name in offered:
+        assert any(key.startswith("combine:") and key.split(":")[3] == name for key in parts), name
+    meta, tensors = unpack(unpacked(parts["combine:i0:l0:pca"]))
+    assert meta["linear"] and tensors["weights"].shape == (3, 32)
+    if "cam" in offered:
+        assert parts[f"combine:i0:l1:cam:{top['index']}"] == parts["combine:i0:l1:cam"]
+
+
 @pytest.mark.parametrize(("after", "most"), [("noise", 8e6), ("relu", 5e6)])
 def test_64_channels_of_224_pixels_are_small(tmp_path, photo, after, most):
     """Noise, which packs worst of all values."""

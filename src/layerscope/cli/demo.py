@@ -15,13 +15,14 @@ from ..plots.overlay import overlay
 from ..plots.sheet import sheet
 from ..scope.open import demo_model, demo_photo
 from ..scope.open import open as open_scope
+from ..viewer.report import report
 from ..writing import make_folder
 
 EARLY, MIDDLE, LATE = "_blocks.0._swish", "_blocks.4._swish:1", "_swish:1"
 
 
 def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
-    """Write the demo's pictures into `folder`, and print what each shows. Returns their paths."""
+    """Write the demo's pictures and its report into `folder`, and print what each shows. Returns their paths."""
     make_folder(folder)
     scope = open_scope(demo_model())
     photo = demo_photo()
@@ -33,13 +34,16 @@ def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
     for prediction in classes:
         say(f"  {prediction.probability:6.1%}  {prediction.label}")
     maps = scope.capture(photo, [EARLY, MIDDLE, LATE])
-    say(f"pictures in {folder}:")
+    say(f"in {folder}:")
     written = []
     weighed = weighted(maps[LATE], head_weights(scope, classes[0].index, LATE))
     evidence = class_cam(maps[LATE], classes[0].index)
     for name, picture, sentence in _pictures(maps, weighed, evidence, classes[0].label):
         written.append(picture.save(folder / name))
         say(f"  {name:24}  {sentence}")
+    written.append(report(scope, photo, [EARLY, MIDDLE, LATE], folder / "8-report.html"))
+    say("  8-report.html             the three layers with all their values, for the browser, without a server")
+    say("`layerscope view demo` shows every layer")
     return written
 
 

@@ -1,18 +1,22 @@
 """`layerscope view` and `layerscope report`, as processes."""
 
+import contextlib
 import http.client
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 import layerscope as ls
+from helpers.pages import until
 from helpers.wording import raises, wording
 from layerscope.cli import main
+from layerscope.viewer.frames import unpack_frame
 
 LAYERSCOPE = [sys.executable, "-m", "layerscope"]
 
@@ -23,37 +27,72 @@ def children(process):
     return listed.split()
 
 
+@contextlib.contextmanager
+def running(*arguments):
+    """`layerscope view` in a group of processes of its own, and the address that it prints."""
+    command = [*LAYERSCOPE, "view", *arguments, "--no-browser"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, start_new_session=True) as process:
+        try:
+            yield process, urlsplit(process.stdout.readline().strip())
+        finally:
+            process.kill()
+
+
+def interrupted(process):
+    """What it says at its end, which Ctrl-C brings about at once; nothing is left of it."""
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert time.monotonic() - start < 10
+    assert process.returncode == 130, error
+    assert not out
+    assert "Traceback" not in error
+    left = subprocess.run(["ps", "-o", "pid=", "-g", str(process.pid)], capture_output=True, text=True).stdout
+    assert not left.split()
+    return error.splitlines()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_the_page_is_served_until_ctrl_c_and_nothing_is_left():
-    process = subprocess.Popen(
-        [*LAYERSCOPE, "view", "demo", "-l", "_conv_stem", "--no-browser"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        address = urlsplit(process.stdout.readline().strip())
+    with running("demo", "-l", "_conv_stem") as (process, address):
         assert address.hostname == "127.0.0.1"
         connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=20)
         connection.request("GET", f"/?{address.query}")
         response = connection.getresponse()
         assert response.status == 200
         assert b'<div id="layerscope">' in response.read()
-        start = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        out, error = process.communicate(timeout=60)
-        assert time.monotonic() - start < 5
+        assert interrupted(process)[-1] == "layerscope: closed"
         connection.close()
-    finally:
-        process.kill()
-    assert process.returncode == 130, error
-    assert not out
-    assert error.splitlines()[-1] == "layerscope: closed"
-    assert "Traceback" not in error
-    assert not children(process)
     with pytest.raises(ConnectionRefusedError):
         http.client.HTTPConnection("127.0.0.1", address.port, timeout=5).connect()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_ends_work_that_takes_minutes():
+    """Score-CAM of 1,280 channels, for a client that waits and for one that has left."""
+    with running("demo", "-l", "_conv_head") as (process, address):
+        params = {"input": "i0", "layer": "l0", "name": "score-cam"}
+        headers = {"content-type": "application/json", "x-layerscope-token": parse_qs(address.query)["token"][0]}
+
+        def ask(op, params, id):
+            connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=60)
+            connection.request("POST", "/api", json.dumps({"id": id, "op": op, "params": params}), headers)
+            return connection
+
+        def progress(id):
+            connection = ask("progress", {"of": id}, f"p-{time.monotonic_ns()}")
+            with contextlib.closing(connection):
+                return unpack_frame(connection.getresponse().read())[0]["result"]
+
+        left = ask("combine", params, "left")
+        until(lambda: progress("left")["part"] > 0, 60)
+        left.close()
+        until(lambda: progress("left")["whole"] == 0, 60)
+        waiting = ask("combine", params, "waiting")
+        until(lambda: progress("waiting")["part"] > 0, 60)
+        assert interrupted(process)[-1] == "layerscope: closed"
+        waiting.close()
 
 
 def test_a_report_is_written_and_named(tmp_path, capsys):

@@ -54,6 +54,9 @@ class Echo:
         finally:
             self.ended.append(id)
 
+    def holds(self, op: str, params: dict[str, Any]) -> bool:
+        return bool(params.get("layer") == "kept")
+
     def work(self, id: str) -> None:
         assert self.lock.acquire(blocking=False), "one job at a time"
         try:

@@ -161,6 +161,14 @@ def test_hostile_names_stay_text(tmp_path):
     assert manifest["model"]["name"] == hostile
 
 
+def test_where_files_lie_stays_here(tmp_path, photo):
+    path = ls.report(ls.demo_model(), photo, "_conv_stem", tmp_path / "r.html")
+    manifest, _ = held(path)
+    assert manifest["model"]["source"] == ls.demo_model().name
+    assert manifest["inputs"][0]["source"] == photo.name
+    assert str(tmp_path) not in path.read_text("utf-8")
+
+
 def test_other_files_are_refused_before_anything_is_loaded(tmp_path):
     for name in ("r.png", "r", "r.html.txt"):
         with raises(ls.BadOption):

@@ -82,7 +82,7 @@ def test_progress_is_told_beside_the_work_and_cancel_ends_it(server):
     thread = begin(server)
     until(lambda: server.session.begun)
     assert server.ask("progress", {"of": "slow-1"}).message["result"]["part"] == 1
-    assert server.ask("manifest", id="beside").message["ok"]
+    assert server.ask("map", {"layer": "kept"}, id="beside").message["ok"]
     assert server.ask("cancel", {"of": "slow-1"}, id="c").message["ok"]
     thread.join(10)
     assert thread.answers[0].message["error"]["kind"] == "Cancelled"

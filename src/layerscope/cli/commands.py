@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..core.layer_table import LayerTable
     from ..plots.options import DrawOptions
     from ..scope.scope import Scope
+    from ..viewer.session import Session
 
 NARROW = 120
 DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -119,13 +120,11 @@ def run_show(options: argparse.Namespace) -> int:
 
 def run_view(options: argparse.Namespace) -> int:
     """`layerscope view`: until Ctrl-C."""
-    from ..viewer.page import check_libraries, view
+    from ..viewer.page import check_libraries, opened
 
     check_libraries()
-    scope, images = _opened(options)
-    with view(
-        scope, images, options.layer, browser=not options.no_browser, port=options.port, host=options.host
-    ) as viewer:
+    session = _session(options, None)
+    with opened(session, host=options.host, port=options.port, browser=not options.no_browser) as viewer:
         print(viewer.url, flush=True)
         say("the page is open until Ctrl-C")
         try:
@@ -138,18 +137,19 @@ def run_view(options: argparse.Namespace) -> int:
 
 def run_report(options: argparse.Namespace) -> int:
     """`layerscope report`."""
-    from ..viewer.report import check_file, report
+    from ..viewer.report import check_file, write_report
 
-    check_file(options.output)
-    scope, images = _opened(options)
-    print(writable(printable(str(report(scope, images, options.layer or "stages", options.output)))))
+    file = check_file(options.output)
+    write_report(_session(options, "stages"), file)
+    print(writable(printable(str(file))))
     return DONE
 
 
-def _opened(options: argparse.Namespace) -> tuple[Scope, Any]:
-    """The model and the images of a page; of the demo without images, its own photo."""
+def _session(options: argparse.Namespace, layers: str | None) -> Session:
+    """What a page is made from; of the demo without images, its own photo."""
     from ..errors import BadOption
     from ..scope.open import demo_photo
+    from ..viewer.session import Session
 
     names = options.images or ([str(demo_photo())] if options.model == "demo" else [])
     if not names:
@@ -157,7 +157,7 @@ def _opened(options: argparse.Namespace) -> tuple[Scope, Any]:
     given = _given(options, names)
     _check(options, given)
     scope = _open(options)
-    return scope, _images(given, scope)
+    return Session(scope, _images(given, scope), options.layer or layers, source=options.model)
 
 
 @contextmanager

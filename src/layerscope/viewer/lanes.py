@@ -105,7 +105,8 @@ class Lanes:
             raise BadOption(f"a request {id!r} is being answered already")
         if op == "cancel":
             self._drop(str(params.get("of", "")))
-        lane = "at once" if op in AT_ONCE else "beside" if op in BESIDE else "model"
+        beside = op in BESIDE or self.session.holds(op, params)
+        lane = "at once" if op in AT_ONCE else "beside" if beside else "model"
         work = self._lanes[lane].put(lambda: self.session.answer(op, params, buffers, id=id))
         answer, leaving = asyncio.wrap_future(work), asyncio.ensure_future(gone())
         self._running[id] = _Job(work, leaving, asyncio.get_running_loop())

@@ -169,8 +169,13 @@ def view(
         device=device,
         trust=trust,
     )
-    session = Session(scope, images, layers)
-    session.answer("manifest")  # what is wrong with layers and images is said here; the session keeps what is found out
+    source = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+    return opened(Session(scope, images, layers, source=source), host=host, port=port, browser=browser)
+
+
+def opened(session: Session, *, host: str, port: int, browser: bool) -> Viewer:
+    """The page of a session, whose first answer is made before, so that what is wrong with layers and images is said here."""
+    manifest = session.answer("manifest").result
     if not is_loopback(host):
         warnings.warn(
             LayerscopeWarning(
@@ -179,7 +184,7 @@ def view(
             ),
             stacklevel=caller_level(),
         )
-    viewer = Viewer(session, host=host, port=port, title=f"{scope.name} · layerscope")
+    viewer = Viewer(session, host=host, port=port, title=manifest["title"])
     if browser:
         _browse(viewer.url)
     return viewer

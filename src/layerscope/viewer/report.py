@@ -83,11 +83,17 @@ def report(
         device=device,
         trust=trust,
     )
-    text, notes = written(Session(scope, images, layers))
+    source = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+    write_report(Session(scope, images, layers, source=source), file)
+    return file
+
+
+def write_report(session: Session, file: Path) -> None:
+    """Write the report of a session, and warn of what was done to keep it small."""
+    text, notes = written(session)
     write(file, text.encode())
     for note in notes:
         warnings.warn(LayerscopeWarning(note), stacklevel=caller_level())
-    return file
 
 
 def check_file(path: str | os.PathLike[str]) -> Path:
@@ -103,6 +109,9 @@ def check_file(path: str | os.PathLike[str]) -> Path:
 def written(session: Session) -> tuple[str, list[str]]:
     """The text of a report, and what was done to keep it small."""
     manifest = session.answer("manifest", {"predictions": "all"}).result
+    for named in (manifest["model"], *manifest["inputs"]):
+        if os.path.isabs(named.get("source") or ""):
+            named["source"] = os.path.basename(named["source"])  # where a file lies is nobody else's business
     inputs = [entry["id"] for entry in manifest["inputs"]]
     shown = [layer for layer in manifest["layers"] if layer["kind_of"] != "none"]
     photos = _photos(session, manifest["inputs"])

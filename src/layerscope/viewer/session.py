@@ -114,6 +114,12 @@ class Session:
         with self._at_work.job(id) as job, progress(job.see):
             return answer(Asked(params, buffers, job))
 
+    def holds(self, op: str, params: Mapping[str, Any]) -> bool:
+        """Whether the bytes of an answer are kept, so that it needs neither the model nor its turn."""
+        of = params.get("input"), params.get("layer"), params.get("encoding") or "auto"
+        key = {"map": ("payload", *of), "photo": ("photo", of[0])}.get(op, ())
+        return bool(key) and all(isinstance(part, str) for part in key) and self._cache.get(key) is not None
+
     def close(self) -> None:
         """Cancel all that is at work, and forget what was captured."""
         self._at_work.cancel_all()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -29,6 +29,7 @@ def again(values):
     return np.moveaxis(decoded(tensors["values"], meta["exponent"], tensors.get("offsets")), 0, -1), tensors
 
 
+@settings(deadline=None)
 @given(planes_of(ANY | SIZES))
 def test_nothing_becomes_infinite_or_zero_and_signs_stay(values):
     read, _ = again(values)
@@ -37,6 +38,7 @@ def test_nothing_becomes_infinite_or_zero_and_signs_stay(values):
     np.testing.assert_array_equal(np.sign(np.nan_to_num(read)), np.sign(np.nan_to_num(values)))
 
 
+@settings(deadline=None)
 @given(planes_of(SIZES), st.floats(-1000, 1000, width=32), st.sampled_from(["linear", "log", "symlog"]))
 @example(np.array([[[1.0], [2.0]]], np.float32), 1000.0, "linear")
 @example(np.array([[[0.0], [6.0], [6.0], [5.75]]], np.float32), 0.0, "log")
@@ -65,6 +67,7 @@ def limits_of(plane, norm):
                 yield low, high
 
 
+@settings(deadline=None)
 @given(planes_of(ANY | SIZES))
 def test_statistics_are_those_of_the_true_values(values):
     _, tensors = again(values)

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -29,6 +29,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), JSON, max_size=4), st.dictionaries(NAMES, ARRAYS, max_size=5))
 def test_what_goes_in_comes_out_as_it_was(meta, tensors):
     data = pack(meta, tensors)
@@ -40,6 +41,7 @@ def test_what_goes_in_comes_out_as_it_was(meta, tensors):
         np.testing.assert_array_equal(arrays[name], array)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), JSON, max_size=2), st.dictionaries(NAMES, ARRAYS, max_size=5))
 def test_the_library_safetensors_reads_it(meta, tensors):
     theirs = safetensors.numpy.load(pack(meta, tensors))
@@ -74,12 +76,14 @@ def test_other_types_are_refused():
         pack({}, {"a": np.zeros(2, np.complex64)})
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_any_bytes_are_read_or_refused(data):
     with pytest.raises(BadOption):
         unpack(data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_damaged_bytes_are_read_or_refused(data):
     whole = bytearray(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import layerscope as ls
@@ -43,6 +43,7 @@ def holding(cells, pixels):
     return np.where(inside.any(0), inside.argmax(0), -1)
 
 
+@settings(deadline=None)
 @given(placements(), st.integers(1, 9), st.integers(1, 9), FIELDS, FIELDS)
 def test_the_cell_that_holds_a_pixel_is_that_of_the_unit_drawn_there(placement, rows, columns, down, across):
     one = placed(rows, columns, placement, receptive=(down, across))
@@ -51,6 +52,7 @@ def test_the_cell_that_holds_a_pixel_is_that_of_the_unit_drawn_there(placement, 
     np.testing.assert_array_equal(holding(found["column_cells"], placement.photo[1]), grid.columns)
 
 
+@settings(deadline=None)
 @given(placements(), st.integers(1, 9), st.integers(1, 9), FIELDS, FIELDS)
 def test_the_fields_are_those_of_each_unit(placement, rows, columns, down, across):
     one = placed(rows, columns, placement, receptive=(down, across))
@@ -62,6 +64,7 @@ def test_the_fields_are_those_of_each_unit(placement, rows, columns, down, acros
             np.testing.assert_allclose((top, left, bottom - top, right - left), box, atol=1e-8)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 9))
 def test_units_that_run_backwards_lie_where_they_are_drawn(columns):
     placement = Placement.whole((7, 2 * columns), (7, columns))

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers.viewer import PHOTO, read, tiny_session, values_of
+from helpers.viewer import PHOTO, read, shapes_session, tiny_session, values_of
 from layerscope.errors import BadOption
 
 
@@ -65,3 +65,37 @@ def test_a_photo_comes_with_its_true_size(session):
 def test_a_wrong_request_is_refused_in_a_sentence(session, op, params):
     with pytest.raises(BadOption):
         session.answer(op, params)
+
+
+def test_predictions_are_those_of_the_model_and_none_where_its_output_means_no_classes(session):
+    (expected,) = session.scope.predict(PHOTO)
+    found = session.answer("predictions", {"input": "i0"}).result["predictions"]
+    assert [(each["index"], each["label"]) for each in found] == [(each.index, each.label) for each in expected]
+    assert found == session.answer("manifest").result["inputs"][0]["predictions"]
+    assert shapes_session().answer("manifest").result["inputs"][0]["predictions"] is None
+
+
+def test_predictions_of_every_image_where_they_are_asked_for():
+    session = tiny_session([PHOTO, PHOTO[::-1]])
+    known = [each["predictions"] is not None for each in session.answer("manifest").result["inputs"]]
+    every = session.answer("manifest", {"predictions": "all"}).result["inputs"]
+    assert known == [True, False] and all(each["predictions"] for each in every)
+
+
+def test_classes_are_found_by_their_start_their_words_and_their_number():
+    session = tiny_session()
+    object.__setattr__(session.scope, "labels", ("catamaran", "tiger cat", "polecat", "dog", "Cat", "bird"))
+    found = session.answer("classes", {"text": " CAT "}).result["classes"]
+    assert [each["index"] for each in found] == [0, 4, 1, 2]
+    assert session.answer("classes", {"text": "3"}).result["classes"] == [{"index": 3, "label": "dog"}]
+    assert len(session.answer("classes", {"text": ""}).result["classes"]) == 6
+    assert session.answer("classes", {"text": "²"}).result["classes"] == []
+
+
+def test_names_from_a_model_stay_text():
+    """What a layer or a label is called goes through JSON as it is; whoever shows it escapes it."""
+    session = tiny_session()
+    name = "</script><img src=x onerror=alert(1)>\u202e"
+    object.__setattr__(session.scope, "name", name)
+    manifest = json.loads(json.dumps(session.answer("manifest").result))
+    assert manifest["model"]["name"] == name and manifest["title"].startswith(name)

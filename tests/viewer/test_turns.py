@@ -9,10 +9,11 @@ import pytest
 
 import layerscope as ls
 from helpers.viewer import PHOTO, ShapesBackend, shapes_model, shapes_session, tiny_session, values_of
+from layerscope.backends.protocol import Captured
 from layerscope.errors import BadOption, Cancelled
-from layerscope.testing.tiny import Step, TinyBackend, TinyModel
-from layerscope.viewer.session import Session
-from layerscope.viewer.turns import WAITING, AtWork, Turns, turns_of
+from layerscope.testing.tiny import Step, TinyBackend, TinyModel, tiny_model
+from layerscope.viewer.session import Asked, Session
+from layerscope.viewer.turns import WAITING, AtWork, Job, Turns, turns_of
 
 
 class Slow:
@@ -182,6 +183,23 @@ def test_what_is_kept_stays_within_its_bytes_over_many_switches():
         assert session._cache.held <= 20_000
     fm = session.scope.capture(PHOTO, "map")["map"]
     np.testing.assert_allclose(values_of(ask(session, layers[0])), fm.values[0], rtol=2**-11)
+
+
+class Hoarder(TinyBackend):
+    """Gives views of an arena that is far larger than they are."""
+
+    arena = np.ones((1, 1000, 8, 8), np.float32)
+
+    def capture(self, model, batch, paths, target=None):
+        return {path: Captured(self.arena[:, :4]) for path in paths}
+
+
+def test_a_map_that_is_kept_owns_its_memory_and_not_all_that_its_framework_holds():
+    session = Session(ls.open(tiny_model(), backend=Hoarder(), preprocess="unit", size=8), PHOTO)
+    shared = session.scope.capture(PHOTO, "conv1")["conv1"]
+    assert np.shares_memory(shared.values, Hoarder.arena)
+    kept = session._captures.map_of(session._wanted(Asked({"input": "i0", "layer": "l0"}, (), Job("")))[1])
+    assert not np.shares_memory(kept.values, Hoarder.arena)
 
 
 def test_a_map_larger_than_all_that_is_kept_is_answered_all_the_same():

@@ -11,7 +11,7 @@ from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
 from ..core.selection import in_order
-from ..errors import BadOption, LayerNotCalled, LayerNotFound
+from ..errors import BadLayout, BadOption, LayerNotCalled, LayerNotFound
 from ..scope.prediction import Prediction
 from ..scope.scope import Scope
 from ..scope.target import top_classes
@@ -92,7 +92,12 @@ class Captures:
             with self.running(job):
                 try:
                     found = self.scope.predict(self._given(entry), TOP)[entry.row]
-                except BadOption:  # the output is no list of classes
+                except (
+                    BadOption,
+                    BadLayout,
+                    LayerNotCalled,
+                    LayerNotFound,
+                ):  # there is no output that is a list of classes
                     found = None
             self.predictions[entry.id] = found
         return self.predictions[entry.id]
@@ -111,7 +116,9 @@ class Captures:
         maps = self.scope.capture(self._given(entry), layer, target=target)
         # Another image may have called the layer more often than the first one did.
         fm = dict(maps).get(layer.path) or next(iter(maps.values()))
-        return replace(fm, photos=None)
+        # What a framework gave may hold its whole arena, of which the values are a small part.
+        tokens = None if fm.tokens is None else fm.tokens.copy("K")
+        return replace(fm, values=fm.values.copy("K"), tokens=tokens, photos=None)
 
     def _given(self, entry: Entry) -> Any:
         """What `Scope.capture` takes for an image: the decoded photo, which is kept, or the whole batch."""

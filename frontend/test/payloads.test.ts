@@ -74,7 +74,9 @@ test.each(combinations as { name: string; bytes: string; values: string; limits:
   ({ bytes, values, limits }) => {
     const { meta, tensors } = parse<CombineMeta>(unpacked(bytes))
     const data = (name: string) => tensors[name]!.data as Float32Array
-    const found = meta.linear ? matrix(layer, data('weights'), data('bias'), meta.post) : data('values')
+    const found = meta.linear
+      ? matrix(layer, data('weights'), data('bias'), meta.post).flatMap(plane => [...plane])
+      : data('values')
     const expected = floats(values)
     expect(found.length).toBe(expected.length)
     for (const [at, value] of expected.entries()) expect(found[at]).toBeCloseTo(value, 2)

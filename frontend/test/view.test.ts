@@ -12,6 +12,7 @@ const MANIFEST = {
   layers: [
     { id: 'l0', path: 'conv1', kind_of: 'map' },
     { id: 'l1', path: 'attn', kind_of: 'attention' },
+    { id: 'l2', path: 'conv3d', kind_of: 'volume' },
   ],
   combinations: [
     { name: 'pca', label: 'PCA', needs: 'none', linear: true, layers: 'spatial' },
@@ -84,15 +85,17 @@ test('the Python line of a sheet', () => {
     `${OPENED}ls.sheet(fm, channels=[7], clip=(1, 99), norm="log")`,
   )
   expect(line(view({ scale: [-1, 2.5], clip: [1, 99] }), MANIFEST)).toBe(`${OPENED}ls.sheet(fm, scale=(-1, 2.5))`)
-  expect(line(view({ layer: 'l1', query: 5 }), MANIFEST)).toContain('["attn"]\nls.sheet(ls.attention(fm, 5))')
+  expect(line(view({ layer: 'l1', query: 5 }), MANIFEST)).toContain('["attn"]\nfm = ls.attention(fm, 5)\nls.sheet(fm)')
 })
 
 test('the Python line of a combined map', () => {
   const weights = { 3: 0.5, 17: -1 }
   expect(line(view({ colors: 'magma' }), MANIFEST, 'combined')).toBe(`${OPENED}ls.heatmap(ls.mean(fm), colors="magma")`)
-  expect(line(view({ mode: 'channel', active: 4 }), MANIFEST, 'overlay')).toBe(`${OPENED}ls.overlay(fm.select([4]))`)
+  expect(line(view({ mode: 'channel', active: 4 }), MANIFEST, 'overlay')).toBe(
+    `${OPENED}ls.overlay(fm.select([4]), alpha=0.7)`,
+  )
   expect(line(view({ mode: 'weights', weights }), MANIFEST, 'overlay')).toBe(
-    `${OPENED}ls.overlay(ls.weighted(fm, {3: 0.5, 17: -1}))`,
+    `${OPENED}ls.overlay(ls.weighted(fm, {3: 0.5, 17: -1}), alpha=0.7)`,
   )
   expect(
     line(view({ mode: 'weights', weights, post: 'relu' }), MANIFEST, 'combined')
@@ -107,8 +110,24 @@ test('the Python line of a combined map', () => {
     'import layerscope as ls\n\nls.show("demo", "photos/cat.jpg", "conv1", combine="nmf:4")',
   )
   expect(line(view({ mode: 'grad-cam', target: 281 }), MANIFEST, 'overlay')).toBe(
-    'import layerscope as ls\n\nls.show("demo", "photos/cat.jpg", "conv1", combine="grad-cam", target=281, overlay=True)',
+    'import layerscope as ls\n\nls.show("demo", "photos/cat.jpg", "conv1", combine="grad-cam", target=281, overlay=True, alpha=0.7)',
   )
+})
+
+test('a single channel has the scale of its tile, a volume shows one slice, and the first class is aimed at without another', () => {
+  const channel = { mode: 'channel', active: 4, clip: [1, 99] as [number, number] }
+  expect(line(view(channel), MANIFEST, 'combined')).toBe(`${OPENED}ls.heatmap(fm.select([4]), clip=(1, 99))`)
+  expect(line(view({ ...channel, scale: [0, 2] }), MANIFEST, 'combined')).toBe(
+    `${OPENED}ls.heatmap(fm.select([4]), scale=(0, 2))`,
+  )
+  expect(line(view({ layer: 'l2', slice: 3 }), MANIFEST, 'combined')).toContain(
+    '\nfm = ls.FeatureMap.of_array(fm.values[:, 3], "bhwc")\nls.heatmap(ls.mean(fm))',
+  )
+  const inputs = [{ ...MANIFEST.inputs[0]!, predictions: [{ index: 285, label: 'cat', probability: 1 }] }]
+  expect(line(view({ mode: 'grad-cam' }), { ...MANIFEST, inputs }, 'combined')).toContain(
+    'combine="grad-cam", target=285)',
+  )
+  expect(line(view({ mode: 'grad-cam' }), MANIFEST, 'combined')).toContain('combine="grad-cam")')
 })
 
 test('names are texts of Python, whoever wrote them', () => {

@@ -11,42 +11,53 @@ export function line(view: ViewState, manifest: Manifest, what: Pictured = 'shee
   const { source } = manifest.model
   const model = source === undefined ? 'model' : quoted(source)
   const rule = manifest.combinations.find(({ name }) => name === view.mode.split(':')[0])
-  const own = ['channel', 'mean', 'weights'].includes(view.mode)
-  if (what !== 'sheet' && !own) {
-    const given = rule?.needs === 'target' && view.target !== null ? view.target : undefined
+  const onPhoto = what === 'overlay'
+  if (what !== 'sheet' && !OWN.includes(view.mode)) {
     const options = {
       combine: quoted(view.mode),
-      target: given,
-      overlay: what === 'overlay' ? 'True' : undefined,
-      ...colors(view),
+      target: rule?.needs === 'target' ? (view.target ?? input.predictions?.[0]?.index) : undefined,
+      overlay: onPhoto ? 'True' : undefined,
+      ...colors(view, onPhoto),
     }
-    return `import layerscope as ls\n\nls.show(${[model, photo(input), quoted(layer.path), ...keywords(options)].join(', ')})`
+    const given = [model, photo(input), quoted(layer.path), ...keywords(options)]
+    return `import layerscope as ls\n\nls.show(${given.join(', ')})`
   }
-  const lines = ['import layerscope as ls', '', captured(model, input, layer)]
-  if (what === 'sheet') lines.push(...sheet(view, layer))
-  else lines.push(...combined(view, what === 'overlay' ? 'overlay' : 'heatmap'))
-  return lines.join('\n')
+  const lines = ['import layerscope as ls', '', captured(model, input, layer), ...part(view, layer)]
+  return [...lines, ...(what === 'sheet' ? sheet(view) : combined(view, onPhoto))].join('\n')
 }
+
+const OWN = ['channel', 'mean', 'weights']
 
 function captured(model: string, input: InputInfo, layer: LayerInfo): string {
   const path = quoted(layer.path)
   return `fm = ls.open(${model}).capture(${photo(input)}, ${path})[${path}]`
 }
 
-function sheet(view: ViewState, layer: LayerInfo): string[] {
-  const map = layer.kind_of === 'attention' ? `ls.attention(fm, ${view.query})` : 'fm'
+/** What is shown at once of attention maps and volumes. */
+function part({ query, slice }: ViewState, { kind_of: kind }: LayerInfo): string[] {
+  if (kind === 'attention') return [`fm = ls.attention(fm, ${query})`]
+  return kind === 'volume' ? [`fm = ls.FeatureMap.of_array(fm.values[:, ${slice}], "bhwc")`] : []
+}
+
+function limits({ scale, clip }: ViewState): Record<string, string | undefined> {
+  return {
+    scale: scale === 'channel' ? undefined : value(scale),
+    clip: clip && !Array.isArray(scale) ? value(clip) : undefined,
+  }
+}
+
+function sheet(view: ViewState): string[] {
   const channels = view.single ? `[${view.active}]` : view.find.trim() && quoted(view.find.trim())
   const options = {
     channels: channels || undefined,
     sort: view.single || view.sort === 'index' ? undefined : quoted(view.sort),
-    scale: view.scale === 'channel' ? undefined : value(view.scale),
-    clip: view.clip && !Array.isArray(view.scale) ? value(view.clip) : undefined,
+    ...limits(view),
     ...colors(view),
   }
-  return [`ls.sheet(${[map, ...keywords(options)].join(', ')})`]
+  return [`ls.sheet(${['fm', ...keywords(options)].join(', ')})`]
 }
 
-function combined(view: ViewState, draw: string): string[] {
+function combined(view: ViewState, onPhoto: boolean): string[] {
   const weights = Object.entries(view.weights).map(([channel, weight]) => `${channel}: ${weight}`)
   const sums: Record<string, string> = {
     channel: `fm.select([${view.active}])`,
@@ -54,18 +65,20 @@ function combined(view: ViewState, draw: string): string[] {
     weights: `ls.weighted(fm, {${weights.join(', ')}})`,
   }
   const sum = sums[view.mode]!
-  if (view.mode === 'weights' && view.post === 'relu') {
-    return [
-      `total = ${sum}`,
-      'total = total.combined(total.values.clip(min=0), "positive part")',
-      `ls.${draw}(${['total', ...keywords(colors(view))].join(', ')})`,
-    ]
-  }
-  return [`ls.${draw}(${[sum, ...keywords(colors(view))].join(', ')})`]
+  const { scale, clip } = limits(view)
+  const own = view.mode === 'channel' ? { scale: Array.isArray(view.scale) ? scale : undefined, clip } : {}
+  const draw = (map: string) =>
+    `ls.${onPhoto ? 'overlay' : 'heatmap'}(${[map, ...keywords({ ...own, ...colors(view, onPhoto) })].join(', ')})`
+  if (view.mode !== 'weights' || view.post === 'none') return [draw(sum)]
+  return [`total = ${sum}`, 'total = total.combined(total.values.clip(min=0), "positive part")', draw('total')]
 }
 
-function colors({ norm, colors: name }: ViewState): Record<string, string | undefined> {
-  return { norm: norm === 'linear' ? undefined : quoted(norm), colors: name ? quoted(name) : undefined }
+function colors({ norm, colors: name, opacity }: ViewState, onPhoto = false): Record<string, string | undefined> {
+  return {
+    norm: norm === 'linear' ? undefined : quoted(norm),
+    colors: name ? quoted(name) : undefined,
+    alpha: onPhoto ? String(opacity) : undefined,
+  }
 }
 
 function keywords(options: Record<string, string | number | undefined>): string[] {

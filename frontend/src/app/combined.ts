@@ -88,6 +88,7 @@ export class Combiner {
             if (each >= 0) given.push([each, weight])
           }
         }
+        if (!given.length) return null
         let plane = this.weighted(source, new Map(given))
         if (!all && post.value === 'relu') plane = rectified(plane.slice())
         return this.shown([plane], all ? `Mean of ${count} channels` : `Weighted sum of ${given.length} channels`, [])

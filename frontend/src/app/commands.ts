@@ -98,7 +98,7 @@ export const COMMANDS: Command[] = [
       else if (single) app.set({ single: false })
     },
   },
-  { keys: ['g'], text: 'go to a channel', run: app => app.focus('.goto input') },
+  { keys: ['g'], text: 'go to a channel', run: app => app.focus('.goto') },
   { keys: ['/'], text: 'find channels', run: app => app.focus('.find input') },
   { keys: ['l'], text: 'search layers', run: app => app.focus('.tree input') },
   {

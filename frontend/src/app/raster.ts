@@ -37,34 +37,37 @@ interface Shape {
   columns: number
 }
 
-const around = (width: number, ratio: number) => {
+// Tiles of so many pixels have a label; where none is that large, they may grow somewhat more without one.
+const [LABELLED, BARE] = [30, 44]
+
+const around = (width: number, ratio: number, least: number) => {
   const css = width / ratio
   return {
-    label: css >= 30 ? Math.round(18 * ratio) : 0,
-    gap: Math.round(Math.min(12, Math.max(1, css >= 30 ? css / 9 : css / 12)) * ratio),
+    label: css >= least ? Math.round(18 * ratio) : 0,
+    gap: Math.round(Math.min(12, Math.max(1, css >= least ? css / 9 : css / 12)) * ratio),
   }
 }
 
-const slot = (width: number, shape: Shape, ratio: number) => {
+const slot = (width: number, shape: Shape, ratio: number, least: number) => {
   const tile = Math.max(1, Math.round(width))
   const height = Math.max(
     1,
     Math.round((tile * shape.rows) / shape.columns),
     shape.rows === 1 && shape.columns > 1 ? Math.round(12 * ratio) : 1,
   )
-  const { label, gap } = around(tile, ratio)
+  const { label, gap } = around(tile, ratio, least)
   return { width: tile, height, label, pitchX: tile + gap, pitchY: height + label + gap }
 }
 
 /** The largest tiles with which all of them are seen, and how many lie in a row. */
-export function largest(shape: Shape, width: number, height: number, ratio: number): { across: number; width: number } {
+function largest(shape: Shape, width: number, height: number, ratio: number, least: number) {
   let best = { across: 1, width: 1 }
   for (let across = 1; across <= shape.count; across++) {
     const down = Math.ceil(shape.count / across)
     let wide = Math.floor(width / across)
     // Labels and gaps follow from the size, so it is lowered until both sides hold.
     for (; wide > best.width; wide--) {
-      const { pitchX, pitchY } = slot(wide, shape, ratio)
+      const { pitchX, pitchY } = slot(wide, shape, ratio, least)
       const over = Math.max(
         (across * pitchX - width) / across,
         ((down * pitchY - height) / down) * (shape.columns / shape.rows),
@@ -87,9 +90,12 @@ export function grid(
 ): Grid {
   // Room for the frame of a tile at the edge.
   const inset = Math.round(3 * size.ratio)
-  const { across, width } = largest(shape, size.width - 2 * inset, size.height - inset, size.ratio)
+  const sized = (least: number) => largest(shape, size.width - 2 * inset, size.height - inset, size.ratio, least)
+  const labelled = sized(LABELLED)
+  const least = labelled.width < LABELLED * size.ratio ? BARE : LABELLED
+  const { across, width } = least === BARE ? sized(BARE) : labelled
   const down = Math.ceil(shape.count / across)
-  const tile = slot(width * (zoom?.scale ?? 1), shape, size.ratio)
+  const tile = slot(width * (zoom?.scale ?? 1), shape, size.ratio, least)
   const left = zoom ? Math.round(size.width / 2 - zoom.x * tile.pitchX) : inset
   const top = zoom ? Math.round(size.height / 2 - zoom.y * tile.pitchY) : tile.label ? 0 : inset
   return { ...tile, across, down, left, top }

@@ -112,6 +112,7 @@ async function render({ model, el, signal: gone }: { model: Model; el: HTMLEleme
   sheet.replaceSync(String(model.get('_style') ?? ''))
   root.adoptedStyleSheets = [sheet]
   const place = document.createElement('div')
+  place.className = 'notebook'
   place.dataset['lmSuppressShortcuts'] = 'true'
   el.dataset['lmSuppressShortcuts'] = 'true'
   root.append(place)

@@ -87,7 +87,11 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
     map && !map.pixels ? { low: map.scale.limits[0]!, high: map.scale.limits[1]!, curve: map.scale.curve } : null
   return (
     <>
-      {map ? <h2>{map.label}</h2> : <p>{side.failed.value || '…'}</p>}
+      {map ? (
+        <h2>{map.label}</h2>
+      ) : (
+        <p>{side.failed.value || (app.of('mode').value === 'weights' ? 'No channel is picked yet.' : '…')}</p>
+      )}
       <div class="map">
         <div
           class="field"

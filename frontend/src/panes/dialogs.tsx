@@ -5,9 +5,9 @@ import type { ComponentChildren } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import type { App } from '../app/app'
 import { COMMANDS } from '../app/commands'
-import { download, fileName, saveCsv, savePicture, WHAT } from '../app/export'
+import { download, fileName, saveCsv, savePicture, WHAT, type What } from '../app/export'
 import { line } from '../core/python'
-import { Button } from './parts'
+import { Button, Choice } from './parts'
 
 function Dialog({ app, title, children }: { app: App; title: string; children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null)
@@ -57,27 +57,40 @@ export function Help({ app }: { app: App }) {
 
 export function Save({ app }: { app: App }) {
   const copied = useSignal('')
+  const what = useSignal<What>('sheet')
   const copy = (name: string, text: string) =>
-    navigator.clipboard.writeText(text).then(() => (copied.value = name), app.fail)
-  const python = line(app.view.value, app.manifest.value)
+    navigator.clipboard.writeText(text).then(() => {
+      copied.value = name
+    }, app.fail)
+  const { model } = app.manifest.value
   const view = JSON.stringify(app.view.value)
   const texts = [
-    ['Python', python],
-    ['View as JSON', view],
+    ['Python', line(app.view.value, app.manifest.value, what.value)],
+    ['View', view],
+    [
+      'All in one file to send',
+      `layerscope report ${model.source ?? 'MODEL'} ${app.sides[0].input.value.name} -o report.html`,
+    ],
   ] as const
   return (
     <Dialog app={app} title="Save what is seen">
       <div class="files">
-        {WHAT.map(([what, text]) => (
-          <button key={what} type="button" onClick={() => savePicture(app, what).catch(app.fail)}>
-            {text} <small>PNG</small>
-          </button>
-        ))}
+        <Choice
+          label="Picture"
+          value={what.value}
+          of={WHAT}
+          pick={each => {
+            what.value = each as What
+          }}
+        />
+        <button type="button" onClick={() => savePicture(app, what.value).catch(app.fail)}>
+          PNG
+        </button>
         <button type="button" onClick={() => saveCsv(app)}>
-          Statistics <small>CSV</small>
+          Statistics as CSV
         </button>
         <button type="button" onClick={() => download(view, fileName(app, 'view', 'json'), 'application/json')}>
-          View <small>JSON</small>
+          View as JSON
         </button>
       </div>
       {texts.map(([name, text]) => (
@@ -88,7 +101,7 @@ export function Save({ app }: { app: App }) {
               {copied.value === name ? 'Copied' : 'Copy'}
             </button>
           </div>
-          <textarea readOnly rows={name === 'Python' ? 6 : 3} value={text} aria-label={name} />
+          <textarea readOnly rows={name === 'Python' ? 5 : 2} value={text} aria-label={name} />
         </section>
       ))}
     </Dialog>

@@ -37,7 +37,7 @@ export function Readout({ app }: { app: App }) {
       <output aria-live="polite" aria-atomic="true">
         {parts(app, exact.value?.text).map(([name, text]) => (
           <span key={name}>
-            {name} <b>{text}</b>
+            {name} <b>{text}</b>{' '}
           </span>
         ))}
       </output>

@@ -109,7 +109,8 @@ export class Combiner {
       const size = source.rows * source.columns
       for (let k = 0; k < shape[0]!; k++) planes.push(data.subarray(k * size, (k + 1) * size))
     }
-    const label = about.rule[0]!.toUpperCase() + about.rule.slice(1)
+    const text = about.rule || about.label
+    const label = text[0]!.toUpperCase() + text.slice(1)
     const combined = this.shown(planes, label, about.notes)
     if (about.groups?.length) return { ...combined, ...grouped(planes, about.groups), groups: about.groups }
     if (!about.rgb) return combined

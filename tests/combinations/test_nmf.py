@@ -256,3 +256,12 @@ def test_they_have_names_for_show(rule, role, channels):
 def test_a_name_that_is_wrong_is_named(rule):
     with raises(ls.BadOption):
         combined(ls.FeatureMap.of_array(parts()), rule)
+
+
+def test_more_factors_than_dimensions_of_the_values():
+    # One strong position alone: the second singular vector is 0, and the usual start divides by its length.
+    values = np.zeros((1, 5, 7, 6), np.float32)
+    values[0, 2, 3, 1] = 4
+    fm = ls.nmf(values, 6)
+    assert np.isfinite(fm.values).all()
+    np.testing.assert_allclose(fm.values.sum(-1), values.sum(-1), atol=1e-3)

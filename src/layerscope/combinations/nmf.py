@@ -180,11 +180,7 @@ def _learned(
         return np.zeros((positions, factors)), FactorBasis(
             np.zeros((factors, channels)), np.zeros(factors), (*notes, Note("all-zero", "every value is 0"))
         )
-    with _rounds() as each:
-        model = scikit_learn("decomposition", "nmf").NMF(
-            factors, init="nndsvda", solver="cd", random_state=seed, max_iter=MOST_ROUNDS, verbose=each
-        )
-        strengths = model.fit_transform(matrix)
+    model, strengths = _fit(matrix, factors, seed)
     if model.n_iter_ >= MOST_ROUNDS:
         notes = (*notes, Note("not-settled", f"not converged after {MOST_ROUNDS} rounds"))
     rows = model.components_.astype(np.float64)
@@ -194,6 +190,20 @@ def _learned(
     shares = _shares(matrix, strengths, rows)
     order = np.argsort(-shares, kind="stable")
     return strengths[:, order] * np.float32(unit), FactorBasis(rows[order], shares[order], notes)
+
+
+def _fit(matrix: np.ndarray, factors: int, seed: int) -> tuple[Any, np.ndarray]:
+    """scikit-learn's model and the strengths. Its start from singular vectors divides 0 by 0 where the values have fewer
+    dimensions than there are factors; a random one then takes its place."""
+    for init in ("nndsvda", "random"):
+        with _rounds() as each, np.errstate(invalid="ignore"):
+            model = scikit_learn("decomposition", "nmf").NMF(
+                factors, init=init, solver="cd", random_state=seed, max_iter=MOST_ROUNDS, verbose=each
+            )
+            strengths = model.fit_transform(matrix)
+        if np.isfinite(model.reconstruction_err_):
+            break
+    return model, strengths
 
 
 def _solved(matrix: np.ndarray, components: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

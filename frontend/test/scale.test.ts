@@ -126,6 +126,28 @@ test('every norm gives each of 20,000 numbers the code that one number alone has
   }
 })
 
+test('where two steps meet, fast codes are on the side that one number alone is', () => {
+  const powers = Float32Array.from({ length: 160 }, (_, power) => 2 ** (power - 80))
+  const [low, high] = [2 ** -80, 2 ** 80]
+  for (const norm of ['log', 'symlog'] as const) {
+    const curve = curveOf(norm)
+    expect([...encode(powers, low, high, curve)]).toEqual([...powers].map(value => codeOf(value, low, high, curve)))
+  }
+  for (const [start, end] of [
+    [0.1, 0.7],
+    [-0.3, 0.9],
+    [1e-3, 3e-3],
+    [0, 0.6],
+  ] as const) {
+    const edges = Float32Array.from({ length: 4810 }, (_, at) => start + (at / 4810) * (end - start))
+    // Limits at which a number lies just where two steps meet.
+    for (const edge of edges.subarray(1, 400)) {
+      const limits = [edge - (end - start) * (40.5 / 240), edge + (end - start) * (199.5 / 240)] as const
+      expect(encode(Float32Array.of(edge), ...limits)[0]).toBe(codeOf(edge, ...limits))
+    }
+  }
+})
+
 test('codes of large planes of float16, by table, are those of each value', () => {
   const values = Float32Array.from({ length: 2 * 96 * 96 }, (_, at) =>
     at % 53 ? Math.tan(at) : [NaN, Infinity, -Infinity][at % 3]!,
@@ -175,6 +197,18 @@ test.each(['linear', 'log', 'symlog'] as const)(
     expect(codes).toEqual(encode(layer.plane(0), min, max, curve))
   },
 )
+
+test('the smallest value above 0 of a large plane is within a logarithmic scale, as it is rounded', () => {
+  const values = Float32Array.from({ length: 80 * 80 }, (_, at) => (at % 3 ? 0.10007 + at / 1e4 : -(at % 2)))
+  const [max, least] = [Math.max(...values), Math.fround(0.10007 + 1 / 1e4)]
+  const tensors = { statistics: doubles([11, 1], [-1, 0, max, ...Array(8).fill(0)]), least: doubles([1], [least]) }
+  const layer = layerOf([1, 80, 80], values, { half: true, tensors })
+  const { limits, curve } = scaleOf(layer, { per: 'channel', norm: 'log' })
+  expect([...limits]).toEqual([least, max])
+  const codes = codesOf(layer, limits, curve)
+  expect([codes[0], codes[1], Math.max(...codes.filter(code => code <= TOP))]).toEqual([246, 0, TOP])
+  expect(codes).toEqual(encode(layer.plane(0), least, max, curve))
+})
 
 test('a layer without a positive value has no range by log', () => {
   const layer = layerOf([1, 1, 2], [-2, -1], {

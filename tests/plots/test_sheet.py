@@ -272,6 +272,15 @@ def test_2048_channels_come_whole_and_large_ones_in_pages():
         ls.sheet(values, page=first.pages)
 
 
+@pytest.mark.parametrize(
+    ("channels", "options"), [(8, {"statistics": True}), (300, {"statistics": True}), (300, {"sort": "mean"})]
+)
+def test_high_and_narrow_maps_are_not_enlarged_to_the_width_of_their_words(channels, options):
+    first = ls.sheet(noise(1, 3000, 1, channels), layout="bhwc", **options)
+    assert first.zoom == 1
+    assert first.pixels.size <= PAGE_PIXELS
+
+
 def test_a_prime_number_of_channels_leaves_blank_slots():
     picture = ls.sheet(noise(1, 16, 16, 101))
     assert len(picture.cells) == 101

@@ -107,7 +107,7 @@ class Grid:
         scale, columns, zoom = options.size, options.columns, options.zoom
         size = height, width = tile_size(spatial)
         least = _least(below, scale)
-        smallest = max((SMALLEST_OF_FEW if count <= FEW else SMALLEST) * scale, least * max(size) // width)
+        smallest = max((SMALLEST_OF_FEW if count <= FEW else SMALLEST) * scale, least)
         # Where a page can't hold them all in their least size, they keep it, and each page is about square.
         held = max(1, int(PAGE_PIXELS // ((max(height, smallest) + 2 * font(SMALL).height) * max(width, smallest))))
         columns = min(columns or even_columns(min(count, held), height / width), count)
@@ -119,7 +119,8 @@ class Grid:
         largest = int((LARGEST if count == 1 else LARGEST_TILE) * scale)
         larger = min(int(COMFORTABLE_WIDTH * scale) // (columns * width), largest // height)
         larger = larger if count <= held else 1
-        zoom = zoom or max(1, ceil(smallest / max(size)), larger, ceil(number / width) if paged else 1)
+        # By the longer side: a high and narrow tile is narrower than its words, and has a gap beside it.
+        zoom = zoom or max(1, ceil(max(smallest, number if paged else 0) / max(size)), larger)
         # Numbers of rows and gaps between tiles make the sheet wider.
         caption = text = options.letters(columns * width * zoom * 9 // 8 if margins else columns * width * zoom)
         if crowded and not margins and not paged:

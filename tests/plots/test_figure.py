@@ -48,6 +48,12 @@ def boxes(picture):
         yield text.text, (text.x, text.y, text.x + letters.width(text.text), text.y + letters.height)
 
 
+def touch_no_others(picture):
+    for (one, a), (other, b) in itertools.combinations(boxes(picture), 2):
+        apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+        assert apart, (one, other)
+
+
 def test_the_panels_are_photo_map_overlay_and_the_strongest_channels(scope):
     picture = ls.figure(scope, PHOTO, "conv1", top=3)
     fm = scope.capture(PHOTO, "conv1")["conv1"]
@@ -106,9 +112,27 @@ def test_letters_are_large_enough_on_paper_and_touch_no_others(options, size):
     wide = MM_84 if options.get("columns") == 4 else MM_180
     smallest = min(text.size for text in picture.texts) * wide / picture.width
     assert smallest >= (5.5 if wide == MM_84 else 6)
-    for (one, a), (other, b) in itertools.combinations(boxes(picture), 2):
-        apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
-        assert apart, (one, other)
+    touch_no_others(picture)
+
+
+@pytest.mark.parametrize("size", [(70, 70), (256, 16), (200, 2), (16, 256)])
+@pytest.mark.parametrize("options", [{}, {"columns": 2, "caption": False}, {"text": 3, "columns": 4}, {"columns": 20}])
+def test_ranges_wider_than_their_tiles_and_names_wider_than_the_map_touch_no_others(size, options):
+    fm = captured(*size, 24)
+    picture = ls.figure(replace(fm, values=1000 + fm.values * 1e-3), **options)
+    touch_no_others(picture)
+    paper = picture.frame.shape[::-1]
+    assert all(right <= paper[0] and bottom <= paper[1] for _, (_, _, right, bottom) in boxes(picture))
+
+
+def test_what_has_no_room_above_its_tile_is_left_out_and_the_caption_says_so():
+    fm = captured(70, 70, 8)
+    odd = np.array(fm.values)
+    odd[0, :60, :, 3] = np.repeat([np.nan, np.inf, -np.inf], 20)[:, None]
+    picture = ls.figure(replace(fm, values=odd))
+    touch_no_others(picture)
+    assert any("printed above it where there is room" in line for line in picture.lines)
+    assert not any("where there is room" in line for line in ls.figure(fm).lines)
 
 
 def test_a_large_map_is_reduced():

@@ -208,7 +208,10 @@ def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOpt
     if shown is not None:
         marks |= shown.tiles.marks
         lines += [
-            Note("scale", "Each channel has its own range, printed above it"),
+            Note(
+                "scale",
+                f"Each channel has its own range, printed above it{'' if all(layout.ranges) else ' where there is room'}",
+            ),
             *(Note(kind_of(note), f"(d): {note}") for note in shown.tiles.beyond().words(shown.rule, options.clip)),
         ]
         title = title_of(whole, channels_text(whole, whole.channels))

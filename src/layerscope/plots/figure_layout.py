@@ -69,8 +69,9 @@ class Layout:
     """Where everything lies, in pixels from the corner of the body.
 
     `highs` and `wides` are the sizes of the three panels, `stacked` those below each other, `names` the lines above them and
-    above the tiles; of these `tile` is the height and width, `zoom` how many pixels a unit has (0: less than one), `columns`
-    how many stand in a row, `step` the way from one to the next, `lines` how many their labels have.
+    above the tiles, `raised` where that of the map is above what its bar measures. Of the tiles `tile` is the height and
+    width, `zoom` how many pixels a unit has (0: less than one), `columns` how many stand in a row, `step` the way from one
+    to the next, `ranges` what stands above them beside or below their numbers, in so many `lines`.
     """
 
     text: float
@@ -86,7 +87,9 @@ class Layout:
     step: int = 0
     lines: int = 0
     rows: int = 0
+    ranges: tuple[str, ...] = ()
     stacked: bool = False
+    raised: bool = False
 
     @classmethod
     def of(
@@ -121,18 +124,27 @@ class Layout:
         else:
             photo, middle, middle_high = max(1, round(across * high)), max(1, round(own * high)), high
             gap = min(2 * gap, (width - 2 * photo - middle - beside) // 2)
-        rooms = (photo, middle + (0 if bar and bar.quantity else beside), photo, width)
+        # What the bar measures stands above it: a name that needs that room, too, is a line higher.
+        measured = bool(bar and bar.quantity)
+        raised = measured and " ".join(_name_lines(names[1], middle, text)) not in names[1]
+        rooms = (photo, middle if measured and not raised else middle + beside, photo, width)
         lines = tuple(_name_lines(name, room, text) for name, room in zip(names, rooms, strict=False))
         highs, wides = (high, middle_high, high), (photo, middle, photo)
-        panels = cls(text, width, highs, wides, gap, bar, lines, stacked=stacked)
+        panels = cls(text, width, highs, wides, gap, bar, lines, stacked=stacked, raised=raised)
         if strongest is None or row is None or columns is None:
             return panels
         zoom, size = row
-        even = (width - size[1]) // max(1, columns - 1)
-        step = even if even <= size[1] + 4 * round(GAP * text) else size[1] + round(GAP_PANELS * text)
-        label = 1 if all(_label_fits(strongest, small(text), size[1])) else 2
+        ranges, label = strongest.tiles.texts(True, 3), 1
+        # Ranges that are wider than their tiles have a line of their own, and may reach into the gap behind.
+        slot = size[1]
+        if not all(_label_fits(strongest, ranges, small(text), slot)):
+            most = (width - (columns - 1) * round(GAP * text)) // columns
+            slot, label = max(slot, min(small(text).widest(ranges), most)), 2
+            ranges = strongest.tiles.fitted(small(text), slot)
+        even = (width - slot) // max(1, columns - 1)
+        step = even if even <= slot + 4 * round(GAP * text) else slot + round(GAP_PANELS * text)
         rows = ceil(strongest.count / columns)
-        return replace(panels, tile=size, zoom=zoom, columns=columns, step=step, lines=label, rows=rows)
+        return replace(panels, tile=size, zoom=zoom, columns=columns, step=step, lines=label, rows=rows, ranges=ranges)
 
     @property
     def letters(self) -> Font:
@@ -141,7 +153,12 @@ class Layout:
     @property
     def above(self) -> int:
         """The height of the names above the panels."""
-        return max(map(len, self.names[:3])) * self.letters.height + round(2 * self.text)
+        return max(map(len, self.names[:3])) * self.letters.height + self.foot(1)
+
+    def foot(self, name: int) -> int:
+        """What lies between a name and its panel or the tiles."""
+        below = self.raised and (name == 1 or (name < 3 and not self.stacked))
+        return round(2 * self.text) + (self.letters.height if below else 0)
 
     @property
     def bar_high(self) -> int:
@@ -157,8 +174,8 @@ class Layout:
             lefts = 0, photo + self.gap, photo + middle + beside + 2 * self.gap
             return tuple((left, self.above) for left in lefts)
         corners, y = [], 0
-        for lines, high in zip(self.names, (self.highs[0], self.bar_high, self.highs[2]), strict=False):
-            y += len(lines) * self.letters.height + round(2 * self.text)
+        for name, high in enumerate((self.highs[0], self.bar_high, self.highs[2])):
+            y += len(self.names[name]) * self.letters.height + self.foot(name)
             corners.append((0, y))
             y += high + round(GAP_ROWS * self.text)
         return tuple(corners)
@@ -213,14 +230,10 @@ def _name_lines(forms: Sequence[str], room: int, text: float) -> list[str]:
     return letters.cut_text(next(whole, forms[-1]), room, NAME_LINES)
 
 
-def _label_fits(strongest: Strongest, letters: Font, room: int) -> list[bool]:
+def _label_fits(strongest: Strongest, ranges: Sequence[str], letters: Font, room: int) -> list[bool]:
     bold = font(letters.size, bold=True)
-    pairs = zip(strongest.tiles.channels, _ranges(strongest), strict=True)
+    pairs = zip(strongest.tiles.channels, ranges, strict=True)
     return [bold.width(f"{number} ") + letters.width(words) <= room for number, words in pairs]
-
-
-def _ranges(strongest: Strongest) -> tuple[str, ...]:
-    return strongest.tiles.texts(True, 3)
 
 
 def draw_panels(
@@ -235,11 +248,10 @@ def draw_panels(
         canvas = canvas.with_bar(x, y, layout.bar_high, layout.bar)
     tiles = 0, layout.top + layout.letters.height + round(2 * layout.text)
     for index, (lines, (x, y)) in enumerate(zip(layout.names, (*corners, tiles), strict=False)):
-        foot = y - round(2 * layout.text)
-        corner = x, foot - len(lines) * layout.letters.height
+        corner = x, y - layout.foot(index) - len(lines) * layout.letters.height
         _write_name(canvas, corner, _mark("abcd"[index]), lines, tile=index if index < 3 else -1)
     if strongest is not None:
-        for tile, (number, words) in enumerate(zip(strongest.tiles.channels, _ranges(strongest), strict=True)):
+        for tile, (number, words) in enumerate(zip(strongest.tiles.channels, layout.ranges, strict=True)):
             _write_label(canvas, layout, tile, (str(number), words))
     pixels = paper(canvas, sketch.paint.table)
     cells = list(_draw_maps(canvas, pixels, layout, sketch))
@@ -264,7 +276,8 @@ def _write_label(canvas: Canvas, layout: Layout, tile: int, label: tuple[str, st
     letters, index = layout.letters, 3 + tile
     canvas.write(x, y - layout.lines * letters.height, number, bold=True, tile=index)
     right = x + layout.tile[1] - letters.width(words) if layout.lines == 1 else x
-    canvas.write(right, y - letters.height, words, muted=True, tile=index)
+    if words:
+        canvas.write(right, y - letters.height, words, muted=True, tile=index)
 
 
 def _draw_maps(canvas: Canvas, pixels: np.ndarray, layout: Layout, sketch: Sketch) -> Iterator[Cell]:

@@ -280,6 +280,20 @@ class Tiles:
         shortest = f"to {last}" if low >= 0 else f"from {first}" if high <= 0 else f"±{number(max(-low, high), 1)}"
         return f"{first}…{last}", shortest
 
+    def fitted(self, letters: Font, room: int, without: Collection[int] = ()) -> tuple[str, ...]:
+        """What is special about each tile, else its range, in three significant digits, or in two or one before none at all."""
+
+        def fits(text: str) -> bool:
+            return letters.width(text) <= room
+
+        for digits in (3, 2):
+            words = self.texts(True, digits, without)
+            if letters.widest(words) <= room:
+                return self.with_ranges(words, fits)
+        # A number is never cut.
+        left = (next(filter(fits, (word, *self.rough(tile))), "") for tile, word in enumerate(words))
+        return self.with_ranges(tuple(left), fits)
+
     def texts(self, own_range: bool, digits: int, without: Collection[int] = ()) -> tuple[str, ...]:
         """What is special about each tile, else its range; nothing for tiles that have a word on them (`without`)."""
         return tuple(
@@ -321,16 +335,7 @@ class Labels:
             return cls(numbers, tuple(fitting), 1, inside)
         if letters.widest(words) <= beside:
             return cls(numbers, tiles.with_ranges(words, lambda word: letters.width(word) <= beside), 1, inside)
-        # Two significant digits, or one where two don't fit, before none at all; a number is never cut.
-        for digits in (3, 2):
-            words = tiles.texts(own_range, digits, inside)
-            if letters.widest(words) <= room:
-                return cls(numbers, tiles.with_ranges(words, lambda word: letters.width(word) <= room), 2, inside)
-        left = tuple(
-            next((text for text in (word, *tiles.rough(tile)) if letters.width(text) <= room), "")
-            for tile, word in enumerate(words)
-        )
-        left = tiles.with_ranges(left, lambda word: letters.width(word) <= room)
+        left = tiles.fitted(letters, room, inside)
         missing = sum(bool(word) and not kept for word, kept in zip(words, left, strict=True))
         return cls(numbers, None, 1, inside) if missing > len(words) // 2 else cls(numbers, left, 2, inside)
 

@@ -465,3 +465,11 @@ def test_notes_on_channels_are_those_of_the_channels_drawn():
     assert not any(kind_of(line) in ("dead", "constant") for line in ls.sheet(values, channels=[5, 6]).lines)
     (line,) = (line for line in ls.sheet(values, channels=[5, 21, 22], per_page=1).lines if kind_of(line) == "dead")
     assert line.rstrip(".").endswith(": 21, 22")
+
+
+def test_a_constant_tile_without_its_word_is_in_the_legend():
+    values = np.zeros((1, 8, 8, 3), np.float32)
+    values[..., 2] = np.arange(64).reshape(8, 8)
+    assert CONSTANT not in ls.sheet(values, layout="bhwc").drawing.foot.names  # "dead" is written on these tiles
+    values[0, 0, 0, 1] = np.nan  # and on this one not
+    assert CONSTANT in ls.sheet(values, layout="bhwc").drawing.foot.names

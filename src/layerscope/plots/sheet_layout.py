@@ -66,8 +66,7 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, frame: Frame) -> 
     size = top + rows * pitch_y, left + grid.columns * grid.pitch
     reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
     bar = rule if rule.single else None
-    # A word on every tile without a range needs no legend.
-    marks = tiles.marks - {CONSTANT} if layout.labels.inside == tiles.blank else tiles.marks
+    marks = tiles.unexplained if layout.labels.inside == tiles.blank else tiles.marks
     frame = replace(frame, bar=bar, ranges=rule, marks=marks, reach=reach, text=grid.caption, quantity=quantity(one))
     canvas = frame.around(*size, beside=(top + layout.above, top + (rows - 1) * pitch_y + layout.bottom))
     body, cells = canvas.body[top:, left:], _cells(canvas, layout)

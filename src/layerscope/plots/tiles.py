@@ -216,7 +216,7 @@ class Tiles:
         flat = ~(limits[:, 0] < limits[:, 1])
         marks = {BELOW} if below.any() else set()
         marks |= {ABOVE} if above.any() else set()
-        marks |= {CONSTANT} if (flat & ~np.isnan(extent[:, 0])).any() else set()
+        marks |= {CONSTANT} if _constant(limits, extent).any() else set()
         dead = finite & (extent == 0).all(1)
         words: list[str] = np.where(dead, DEAD, "").tolist()
         for tile in np.flatnonzero((extent[:, 0] == extent[:, 1]) & finite & ~dead).tolist():
@@ -257,6 +257,12 @@ class Tiles:
         """The word on each tile that has no range, so that it is all one mark, by the tile's index."""
         flat = (self.limits[:, 0] == self.limits[:, 1]) & (self.raw == self.limits).all(1)
         return {tile: DEAD if self.words[tile] == DEAD else "constant" for tile in np.flatnonzero(flat).tolist()}
+
+    @property
+    def unexplained(self) -> frozenset[int]:
+        """The marks that a legend has to name where each tile in `blank` has its word on it."""
+        constant = np.flatnonzero(_constant(self.limits, self.extent)).tolist()
+        return self.marks if set(constant) - self.blank.keys() else self.marks - {CONSTANT}
 
     def with_ranges(self, words: tuple[str, ...], fits: Callable[[str], bool]) -> tuple[str, ...]:
         """The range besides what is NaN or infinite, where both fit; of a range that doesn't fit, about where it lies."""
@@ -397,6 +403,11 @@ def tile_size(spatial: tuple[int, ...]) -> tuple[int, int]:
     """Height and width of a tile in units; the slices of a volume stand side by side in it, with a bare column between."""
     height, width = spatial[-2:]
     return (height, width) if len(spatial) == 2 else (height, spatial[0] * (width + 1) - 1)
+
+
+def _constant(limits: np.ndarray, extent: np.ndarray) -> np.ndarray:
+    """Whether tiles have no range and values there, which are drawn as constant."""
+    return (limits[:, 0] == limits[:, 1]) & (extent[:, 0] <= limits[:, 0]) & (limits[:, 1] <= extent[:, 1])
 
 
 def _not_finite(values: np.ndarray) -> tuple[str, set[int]]:

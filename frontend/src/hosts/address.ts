@@ -11,7 +11,7 @@ export function addressView(manifest: () => Manifest): SharedView {
       clearTimeout(timer)
       timer = setTimeout(() => {
         written = toAddress(partial as ViewState, manifest())
-        history.replaceState(null, '', `#${written}`)
+        history.replaceState(null, '', written ? `#${written}` : location.pathname)
       }, 250) as unknown as number
     },
     on: callback => {

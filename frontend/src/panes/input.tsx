@@ -176,7 +176,8 @@ function blend(
   const signed = map.scale.center !== null
   const strengths = Float32Array.from({ length: 256 }, (_, code) => {
     if (code > 240) return code === 241 ? 0 : 1
-    return signed ? Math.abs(code - 120) / 120 : code / 240
+    // Of values below 0 the lowest is the strongest.
+    return signed ? Math.abs(code - 120) / 120 : map.scale.limits[1]! <= 0 ? 1 - code / 240 : code / 240
   })
   const along = (count: number, at: (pixel: number) => [number, number] | null, which: 0 | 1) =>
     Int32Array.from({ length: count }, (_, pixel) => at((pixel + 0.5) / scale)?.[which] ?? -1)

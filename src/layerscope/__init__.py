@@ -65,6 +65,7 @@ PUBLIC = {
     "plots.strip": "strip",
     "viewer.page": "Viewer view",
     "viewer.report": "report",
+    "viewer.widget": "widget",
 }
 # Modules that are used by their own name: `ls.callbacks.KerasCallback`, `ls.terminal.draw`.
 PUBLIC_MODULES = ("callbacks", "terminal")

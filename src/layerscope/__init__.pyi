@@ -101,6 +101,7 @@ from .scope.scope import Scope as Scope
 from .viewer.page import Viewer as Viewer
 from .viewer.page import view as view
 from .viewer.report import report as report
+from .viewer.widget import widget as widget
 
 __version__: str
 __all__: list[str]

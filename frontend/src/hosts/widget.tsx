@@ -14,10 +14,15 @@ interface Message {
   result?: unknown
   error?: { kind: string; message: string }
   progress?: { part: number; whole: number; text: string }
-  /** Sizes of the buffers, and where they did not come through themselves their base64. */
+  /** More of the same answer follows: large ones come in pieces. */
+  more?: boolean
+  /** Sizes of the buffers that all pieces are together, and where they did not come through themselves their base64. */
   sizes?: number[]
   base64?: string[]
 }
+
+/** Bytes of a message to Python, as text. */
+const PIECE = 3 << 20
 
 interface Model {
   get(name: string): unknown
@@ -83,30 +88,62 @@ class WidgetHost implements Host {
       }
       if (signal?.aborted) return stop()
       signal?.addEventListener('abort', stop)
+      const pieces: Uint8Array[] = []
       this.waiting.set(id, (message, views) => {
         if (message.progress) return progress?.(message.progress)
+        for (const each of message.base64 ?? []) pieces.push(fromBase64(each))
+        for (const each of views ?? []) pieces.push(new Uint8Array(each.buffer, each.byteOffset, each.byteLength))
+        if (message.more) return
         end()
         if (!message.ok) return failed(new RequestError(message.error!))
-        const parts = message.base64
-          ? message.base64.map(fromBase64)
-          : views.map(each => new Uint8Array(each.buffer, each.byteOffset, each.byteLength))
+        const parts = joined(pieces, message.sizes ?? [])
+        if (parts) return done({ result: message.result as Result, buffers: parts })
         // Some notebooks lose or cut buffers: the same is asked for as text.
-        const short = message.sizes?.some((size, index) => parts[index]?.length !== size)
-        if (short && !base64) return this.request<Result>(op, params, options, true).then(done, failed)
-        done({ result: message.result as Result, buffers: parts })
+        if (base64) return failed(new Error('The notebook lost a part of the answer.'))
+        this.request<Result>(op, params, options, true).then(done, failed)
       })
-      this.model.send(
-        { id, op, params, ...(base64 && { base64 }) },
-        undefined,
-        buffers.map(each => each.slice().buffer),
-      )
+      // Not every notebook takes buffers from the page.
+      for (const each of buffers) {
+        for (let at = 0; at < each.length; at += PIECE) {
+          this.model.send({ id, piece: toBase64(each.subarray(at, at + PIECE)) })
+        }
+      }
+      this.model.send({ id, op, params, ...(base64 && { base64 }) })
     })
+  }
+
+  /** Python frees what it holds for this view. */
+  leave() {
+    this.model.send({ id: `${this.prefix}-gone`, op: 'gone' })
   }
 }
 
-async function render({ model, el, signal: gone }: { model: Model; el: HTMLElement; signal?: AbortSignal }) {
+/** Buffers of these sizes that the pieces are together, `null` where bytes are missing. */
+function joined(pieces: Uint8Array[], sizes: number[]): Uint8Array[] | null {
+  const short = sizes.some((size, index) => pieces[index]?.length !== size)
+  if (!short) return pieces.slice(0, sizes.length)
+  const all = new Uint8Array(pieces.reduce((sum, each) => sum + each.length, 0))
+  let at = 0
+  for (const each of pieces) {
+    all.set(each, at)
+    at += each.length
+  }
+  if (at !== sizes.reduce((sum, size) => sum + size, 0)) return null
+  let end = 0
+  return sizes.map(size => {
+    end += size
+    return all.slice(end - size, end)
+  })
+}
+
+function toBase64(bytes: Uint8Array): string {
+  let text = ''
+  for (let at = 0; at < bytes.length; at += 1 << 15) text += String.fromCharCode(...bytes.subarray(at, at + (1 << 15)))
+  return btoa(text)
+}
+
+function render({ model, el, signal: gone }: { model: Model; el: HTMLElement; signal?: AbortSignal }) {
   const control = new AbortController()
-  gone?.addEventListener('abort', () => control.abort())
   const root = el.attachShadow({ mode: 'open' })
   const sheet = new CSSStyleSheet()
   sheet.replaceSync(String(model.get('_style') ?? ''))
@@ -122,14 +159,26 @@ async function render({ model, el, signal: gone }: { model: Model; el: HTMLEleme
   const ground = signal(groundOf(el))
   const watch = new MutationObserver(() => (ground.value = groundOf(el)))
   for (const each of [document.documentElement, document.body]) watch.observe(each, { attributes: true })
-  const app = new App(host, await host.manifest(), ground)
-  const close = mount(app, place)
+  place.textContent = 'Waiting for the kernel. In a notebook that was opened anew, run the cell again.'
+  let close = () => {}
+  let ended = false
   const end = () => {
+    if (ended) return
+    ended = true
     watch.disconnect()
     close()
     control.abort()
+    host.leave()
   }
   gone?.addEventListener('abort', end)
+  host.manifest().then(
+    manifest => {
+      if (ended) return
+      place.textContent = ''
+      close = mount(new App(host, manifest, ground), place)
+    },
+    (error: Error) => (place.textContent = error.message),
+  )
   return end
 }
 

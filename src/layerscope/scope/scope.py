@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: F401 # the examples use it
 
@@ -32,6 +32,9 @@ from .prediction import Prediction, holds_boxes, predictions
 from .rerun import Rerun
 from .run import Cache, Question, Request, Run, forward_pass, layer_table, provenance, table_of_image
 from .target import resolve_target
+
+if TYPE_CHECKING:
+    from ..viewer.notebook import Widget
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,6 +282,27 @@ class Scope:
                 advice = f"convolutions here: {list_paths(convolutions)}"
             raise BadOption(f"{chosen[0].path!r} ({chosen[0].kind}) has no convolution weights; {advice}")
         return kernel
+
+    def widget(self, images: Any, layers: Any = None) -> Widget:
+        """The model's layers for some images as a widget of the notebook: `ls.widget` of this scope.
+
+        >>> import layerscope as ls
+        >>> widget = ls.open("demo").widget(ls.demo_photo(), "_conv_stem")
+        >>> widget.view["layer"]
+        '_conv_stem'
+        >>> widget.close()
+
+        Args:
+            images: As for `capture`; more can be dropped on the widget.
+            layers: The layers that it lists, as for `capture`. `None`: all of them.
+
+        Raises:
+            LibraryMissing: anywidget isn't installed.
+            LayerNotFound: A layer that doesn't exist.
+        """
+        from .. import widget  # a public name: surfaces lie above
+
+        return widget(self, images, layers)
 
     def label(self, index: int) -> str:
         """The label of a class, or its number where there are no labels for it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -12,8 +11,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ..errors import LayerscopeError, one_line
+from ..errors import one_line
 from .document import Document
+from .failure import LOG, failure
 from .frames import pack_frame, read_object, unpack_frame
 from .security import HEADERS, MOST_JSON, MOST_UPLOAD, PARAMETER, TOKEN_HEADER, Gate, Refused, body
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 LONGEST_ID = 64
 LINGERING = 2.0  # seconds for which a refused client may go on sending, so that it gets to read why
-LOG = logging.getLogger("layerscope.viewer")
 
 # Without a token in the address: the window's own, after a reload, or a word on where to find one.
 DOOR = """\
@@ -137,16 +136,9 @@ async def _answer(lanes: Lanes, request: Request, message: dict[str, Any], buffe
         reply = await lanes.answer(id, op, message["params"], buffers=buffers, gone=lambda: _gone(request))
     except Refused:
         raise
-    except LayerscopeError as error:
-        return _failed(id, type(error).__name__, str(error))
     except Exception as error:
-        LOG.exception("the request %r failed", op)
-        return _failed(id, "InternalError", f"{type(error).__name__}: {one_line(error)}")
+        return _frame({"id": id, "ok": False, "error": failure(error, op)})
     return _frame({"id": id, "ok": True, "result": reply.result}, reply.buffers)
-
-
-def _failed(id: str, kind: str, message: str) -> Response:
-    return _frame({"id": id, "ok": False, "error": {"kind": kind, "message": message}})
 
 
 def _frame(message: dict[str, Any], buffers: Any = ()) -> Response:

@@ -89,7 +89,13 @@ class Session:
         }
 
     def answer(
-        self, op: str, params: Mapping[str, Any] | None = None, buffers: Sequence[bytes] = (), *, id: str = ""
+        self,
+        op: str,
+        params: Mapping[str, Any] | None = None,
+        buffers: Sequence[bytes] = (),
+        *,
+        id: str = "",
+        told: Callable[[Job], object] | None = None,
     ) -> Reply:
         """The answer to one request.
 
@@ -98,6 +104,7 @@ class Session:
             params: What the request says besides, as JSON has it.
             buffers: Bytes that came with it.
             id: Its id, by which `progress` and `cancel` name it.
+            told: Called from its thread with how far it is, as often as that changes.
 
         Raises:
             Cancelled: The request was cancelled.
@@ -111,7 +118,7 @@ class Session:
             of = of if isinstance(of, str) else ""
             return Reply(self._at_work.progress(of) if op == "progress" else {"cancelled": self._at_work.cancel(of)})
         answer = self._answers[one_of("op", op, self._answers)]
-        with self._at_work.job(id) as job, progress(job.see):
+        with self._at_work.job(id, told) as job, progress(job.see):
             return answer(Asked(params, buffers, job))
 
     def holds(self, op: str, params: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Condition, Lock
@@ -19,18 +19,28 @@ WAITING = "waiting for the model"
 
 @dataclass
 class Job:
-    """One request at work."""
+    """One request at work; `told` hears how far it is, and that it waits."""
 
     id: str
     cancelled: bool = False
     part: int = 0
     whole: int = 0
     text: str = ""
+    told: Callable[[Job], object] | None = None
 
     def see(self, event: Progress) -> None:
         """The observer of its progress: raises `Cancelled` where it was cancelled."""
         self.part, self.whole, self.text = event.done, event.total or 0, event.what
+        self.tell()
         self.check()
+
+    def tell(self) -> None:
+        if self.told is not None:
+            self.told(self)
+
+    def progress(self) -> dict[str, Any]:
+        """As a page has it."""
+        return {"part": self.part, "whole": self.whole, "text": self.text}
 
     def check(self) -> None:
         if self.cancelled:
@@ -49,6 +59,7 @@ class Turns:
         with self._free:
             if self._taken:
                 job.text = WAITING
+                job.tell()
             self._free.wait_for(lambda: not self._taken or job.cancelled)
             job.check()
             self._taken = True
@@ -86,12 +97,12 @@ class AtWork:
     _lock: Any = field(default_factory=Lock)
 
     @contextmanager
-    def job(self, id: str) -> Iterator[Job]:
-        """A job under an id, `""` for one that nobody asks after."""
+    def job(self, id: str, told: Callable[[Job], object] | None = None) -> Iterator[Job]:
+        """A job under an id, `""` for one that nobody asks after, and what hears how far it is."""
         with self._lock:
             if id and id in self._running:
                 raise BadOption(f"a request of the id {id!r} is at work already: give each its own")
-            job = Job(id, id in self._cancelled)
+            job = Job(id, id in self._cancelled, told=told)
             if id:
                 self._running[id] = job
         try:
@@ -123,4 +134,4 @@ class AtWork:
         """How far a job is: `part` of `whole` (0 where that isn't known), and `text`, what is counted; zeros for none."""
         with self._lock:
             job = self._running.get(id) or Job(id)
-        return {"part": job.part, "whole": job.whole, "text": job.text}
+        return job.progress()

@@ -553,3 +553,13 @@ def test_the_shares_of_a_pca_stand_at_its_rows_and_its_colours_have_a_key():
     dark = (planes[0] < low).any(-1).repeat(cell.height // 8, 0).repeat(cell.width // 8, 1)
     shown = picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
     assert (shown.min(-1) == 0)[dark].all(), "colours end at the percentiles that the caption gives"
+
+
+def test_the_range_of_a_cell_is_that_of_its_finite_values():
+    planes = {"nan": np.nan, "constant": 3.25, "dead": 0.0}
+    maps = {name: np.full((1, 5, 5, 1), value, np.float32) for name, value in planes.items()}
+    maps["other"] = np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1)
+    picture = ls.compare(maps, scale="cell")
+    texts = [text.text for text in picture.texts]
+    assert "3.25" in texts and "0" in texts and "0…24" in texts
+    assert not any(text in ("0…0", "3.25…3.25", "NaN…NaN") for text in texts)

@@ -176,3 +176,14 @@ def test_a_picture_that_is_too_large_is_refused_before_it_is_drawn(limit, monkey
     for draw in (ls.heatmap, ls.sheet):
         with limit.raises("zoom="):
             draw(noise(4, 4), zoom=10**9)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_map_without_a_finite_value_has_no_bar(value):
+    values = np.full((1, 6, 6, 1), value, np.float32)
+    photo = np.zeros((6, 6, 3), np.uint8)
+    volume, sequence = values.reshape(1, 4, 3, 3, 1), values.reshape(1, 36, 1)
+    pictures = [ls.heatmap(values), ls.overlay(values, photo=photo), ls.sheet(values, scale="layer")]
+    pictures += [ls.montage(volume, layout="bdhwc"), ls.strip(sequence, layout="bnc"), ls.compare({"a": values})]
+    assert [picture.bar for picture in pictures] == [None] * 6
+    assert ls.heatmap(values, scale=(0, 1)).bar.high == 1

@@ -473,3 +473,10 @@ def test_a_constant_tile_without_its_word_is_in_the_legend():
     assert CONSTANT not in ls.sheet(values, layout="bhwc").drawing.foot.names  # "dead" is written on these tiles
     values[0, 0, 0, 1] = np.nan  # and on this one not
     assert CONSTANT in ls.sheet(values, layout="bhwc").drawing.foot.names
+
+
+def test_a_channel_of_nan_does_not_hide_how_far_the_others_go():
+    values = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
+    values[..., 0] = np.nan
+    texts = [text.text for text in ls.sheet(values, layout="bhwc", scale=(2, 5)).texts]
+    assert "max 7" in texts and "min 1" in texts

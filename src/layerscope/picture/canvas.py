@@ -72,6 +72,7 @@ class Frame:
         """
         text = self.text
         bar = ColorBar(self.bar, self.marks, self.reach, text, self.quantity) if self.bar and self.colorbar else None
+        bar = bar if bar and bar.measures else None
         key = ColorKey(self.key, text, self.quantity) if self.key and self.colorbar else None
         title = self.title if self.heading or (self.heading is None and self.caption) else ""
         subject, marks, under = (self.subject, self.marks, self.notes) if self.caption else ("", (), ())

@@ -46,6 +46,12 @@ class ColorBar:
     quantity: str = ""
 
     @property
+    def measures(self) -> bool:
+        """Whether it says anything: of a map without a finite value it doesn't."""
+        low, high = self.scale.limits
+        return low < high or self.reach is None or bool(np.isfinite(self.reach).all())
+
+    @property
     def letters(self) -> Font:
         return small(self.text)
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..picture.codes import GAP
 from ..picture.colorbar import ColorBar
 from ..picture.font import LARGEST, SEAMS, SMALL, Font, font, readable_text, small
-from ..picture.numbers import short_span
+from ..picture.numbers import number, short_span
 from ..picture.scale import Scale
 from .compare_cells import Entry, Table, shared_bar
 from .options import DrawOptions
@@ -278,7 +278,9 @@ def _ranges(table: Table, rule: Scale | None, room: int, letters: Font) -> tuple
         return (tuple(lines),)
     return tuple(
         tuple(
-            () if entry.plane is None or entry.colored else _range_lines(*rule.range(row, column), room, letters)
+            ()
+            if entry.plane is None or entry.colored or not np.isfinite(entry.plane).any()
+            else _range_lines(*rule.range(row, column), room, letters)
             for column, entry in enumerate(entries)
         )
         for row, entries in enumerate(table.entries)
@@ -286,6 +288,8 @@ def _ranges(table: Table, rule: Scale | None, room: int, letters: Font) -> tuple
 
 
 def _range_lines(low: float, high: float, room: int, letters: Font) -> tuple[str, ...]:
+    if low == high:
+        return (number(low),)
     spans = [short_span(low, high, digits) for digits in (3, 2)]
     for first, last in spans:
         if letters.width(f"{first}…{last}") <= room:

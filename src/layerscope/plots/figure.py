@@ -189,11 +189,12 @@ def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOpt
     one = whole.image(options.image)
     shown = None if one_map else _strongest(one, options)
     rule = sketch.paint.rule
-    bar = None
+    bar: ColorBar | None = None
     marks = set() if rule is None else marks_of(rule.codes(sketch.one.values[0, ..., 0]))
     if rule is not None and options.bar:
         low, high = extent_of(sketch.one.values)[0, 0].tolist()
         bar = ColorBar(rule, marks, (low, high), quantity=quantity(fm))
+        bar = bar if bar.measures else None
     names: list[list[str]] = [
         ["Input"],
         [_capital(name) for name in (fm.rule, fm.method) if name] or ["Map"],

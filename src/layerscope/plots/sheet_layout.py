@@ -64,7 +64,7 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, frame: Frame) -> 
     rows, pitch_y = ceil(len(tiles.channels) / grid.columns), layout.pitch_y
     top, left = layout.top, layout.left
     size = top + rows * pitch_y, left + grid.columns * grid.pitch
-    reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
+    reach = (float(np.fmin.reduce(tiles.extent[:, 0])), float(np.fmax.reduce(tiles.extent[:, 1])))
     bar = rule if rule.single else None
     marks = tiles.unexplained if layout.labels.inside == tiles.blank else tiles.marks
     frame = replace(frame, bar=bar, ranges=rule, marks=marks, reach=reach, text=grid.caption, quantity=quantity(one))

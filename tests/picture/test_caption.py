@@ -15,10 +15,12 @@ from layerscope.picture.caption import special
 
 
 def test_lines_have_kinds():
-    values = np.arange(12.0, dtype=np.float32).reshape(1, 3, 4, 1)
+    values = np.arange(12.0, dtype=np.float16).reshape(1, 3, 4, 1)
     picture = ls.heatmap(values, scale=(2, 5))
     kinds = dict(zip(map(kind_of, picture.lines), picture.lines, strict=True))
     assert list(kinds) == ["subject", "layout", "beyond"]
+    assert kinds["subject"] == "float16", "the title says that it is an array"
+    assert list(map(kind_of, ls.heatmap(values.astype(np.float32), scale=(2, 5)).lines)) == ["layout", "beyond"]
     wording(kinds["beyond"], "2")
 
 

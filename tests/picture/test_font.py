@@ -217,7 +217,7 @@ def test_larger_letters_make_larger_tiles_and_gaps():
     assert three.cells[0].width == pytest.approx(3 * small_text.cells[0].width, rel=0.05)
     assert three.cells[1].x - three.cells[0].x - three.cells[0].width == 3 * 8
     assert np.array_equal(small_text.codes(small_text.cells[7]), three.codes(three.cells[7]))
-    half = ls.sheet(values, text=1.5)
+    half = ls.sheet(values, sort="energy", text=1.5)
     assert {line.size for line in half.texts} == {18, 21, 30}
     for wrong in (0, 5, True, "2"):
         with raises(ls.BadOption, "1"):

@@ -116,9 +116,10 @@ def caption(fm: FeatureMap, scale: Scale | None, *more: str) -> tuple[str, ...]:
 
 def _subject(fm: FeatureMap, more: Sequence[str]) -> Note:
     """Kind of layer, model, image and how it was fed to the model, and what `more` there is to say."""
-    model = fm.provenance.get("model")
+    model, kind = fm.provenance.get("model"), kind_in_words(fm.layer)
     parts = [
-        "weights" if fm.role == "weights" else kind_in_words(fm.layer),
+        # The title has the path: `array` of a numpy array, `Reshape` of a Reshape.
+        "weights" if fm.role == "weights" else kind * (kind.rpartition(" ")[2] != fm.layer.path),
         str(model or ""),
         ", ".join(filter(None, (_image(fm), fed_text(fm, size=len(fm.ids) == 1)))),
         fm.dtype if fm.dtype not in ("float32", "float64") else "",

@@ -250,7 +250,7 @@ class Picture(Pixels):
         >>> ls.heatmap(np.array([[0.0, 4.0]])).alt().partition(" · ")[0]
         'array'
         """
-        return printable(" · ".join((self.title, *self.lines)))
+        return printable(" · ".join(filter(None, (self.title, *self.lines))))
 
     def about(self) -> dict[str, Any]:
         """What the file remembers: provenance, title, caption, scale, page and limits, ready for JSON.

@@ -96,17 +96,18 @@ class Window:
         return min(self.of, self.first + self.values.shape[1] * self.width) - 1
 
     def describe(self, options: StripOptions) -> str:
-        """Which positions these are, in words."""
-        step = options.step
-        whole = "" if (self.first, self.last) == (0, self.of - 1) else f" of 0 to {number((self.of - 1) * step, 6)}"
-        axis = "positions" if options.axis == "position" else options.axis
-        text = f"{axis} {number(self.first * step, 6)} to {number(self.last * step, 6)}{whole}, left to right"
-        text += self.page.text and f", {self.page.text}"
+        """What its axis doesn't say: which part of the whole this is, what a column stands for, which way up it is."""
+        step, parts = options.step, []
+        if self.page.text:
+            axis = "positions" if options.axis == "position" else options.axis
+            here, whole = (self.first, self.last), (0, self.of - 1)
+            first, last, *ends = (number(position * step, 6) for position in (*here, *whole))
+            parts.append(f"{axis} {first} to {last} of {' to '.join(ends)}, {self.page.text}")
         if self.pool:
-            text += f", each column the {POOLS[self.pool][1]} of {self.width} positions"
             left = self.of % self.width
-            text += f" (the last of {left})" if left else ""
-        return text + (", the first channel at the bottom" if options.flip else "")
+            parts.append(f"each column the {POOLS[self.pool][1]} of {self.width} positions")
+            parts[-1] += f" (the last of {left})" if left else ""
+        return ", ".join((*parts, *["the first channel at the bottom"] * options.flip))
 
 
 def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Picture:
@@ -126,7 +127,7 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
     width = max(columns * zoom, letters.width(options.axis), *reaches)
     height = channels * tall
     bar = rule if rule.single else None
-    lines = (*rows.lines, window.describe(options))
+    lines = (*rows.lines, *filter(None, [window.describe(options)]))
     marks, reach = marks_of(codes), reach_of(one.values)
     frame = Frame(rows.title, lines[0], lines[1:], bar, marks, reach, text, quantity(one))
     canvas = options.framed(frame).around(

@@ -257,6 +257,13 @@ def test_panels_of_a_panorama_stand_below_each_other(height, width, bar):
         assert 0 <= text.tile < 3 or text.y > overlay.y or text.y < first.y or text.x > right(middle)
 
 
+def test_an_ordinary_photo_above_a_panoramic_map_is_no_higher_than_in_a_row():
+    picture = ls.figure(captured(8, 400, 4))
+    photo, middle, overlay = picture.cells[:3]
+    assert photo.x == middle.x == overlay.x and photo.height < picture.width / 2
+    assert abs(photo.width / photo.height - 36 / 24) < 0.01
+
+
 @pytest.mark.parametrize("photo", [(40, 240), (100, 500), (2000, 40), (300, 1)])
 def test_panels_of_any_proportions_touch_no_others(photo):
     picture = ls.figure(captured(6, 6, 8, photo=np.zeros((*photo, 3), np.uint8)))

@@ -17,6 +17,7 @@ from layerscope.core.note import kind_of
 from layerscope.core.receptive_field import Line
 from layerscope.inputs.preprocess import Recipe
 from layerscope.picture.codes import ABOVE, BELOW, GAP
+from layerscope.picture.font import font
 from layerscope.picture.palette import palette
 from layerscope.plots.contours import widths
 from layerscope.testing import TinyBackend, TinyModel, tiny_model
@@ -571,3 +572,14 @@ def test_positions_that_reach_beyond_what_the_model_saw_are_said_to_be_cut():
     fm = ls.FeatureMap(values, layer, ("cat.jpg",), (0,), photos=(photo,), placement=place)
     (line,) = (line for line in ls.overlay(fm, zoom=4).lines if "receptive field" in line)
     assert "stops short of the upper edge and is cut at the lower edge" in line
+
+
+@pytest.mark.parametrize("photo", [(300, 1), (700, 20), (2, 5)])
+@pytest.mark.parametrize("text", [1, 4])
+def test_the_names_of_narrow_photos_are_whole(photo, text):
+    picture = ls.beside(np.eye(4), photo=np.zeros((*photo, 3), np.uint8), zoom=1, text=text, caption=False, bar=False)
+    names = [line for line in picture.texts if line.tile >= 0]
+    assert [line.text for line in names] == ["photo", "map", "overlay"]
+    ends = [line.x + font(line.size).width(line.text) for line in names]
+    assert ends[-1] <= picture.width
+    assert all(end < after.x or line.y < after.y for end, line, after in zip(ends, names, names[1:], strict=False))

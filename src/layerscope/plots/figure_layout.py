@@ -118,7 +118,8 @@ class Layout:
         high = int(high) // STEP * STEP
         stacked = high < max(bar.least if bar else 0, round(LEAST_PANEL * text))
         if stacked:
-            photo, high = width, max(1, round(width / across))
+            high = max(1, round(min(width / across, HIGHEST_PANEL * width)))
+            photo = min(width, max(1, round(across * high)))
             middle_high = max(1, round(min((width - beside) / own, HIGHEST_STACKED * width)))
             middle = min(width - beside, max(1, round(own * middle_high)))
         else:

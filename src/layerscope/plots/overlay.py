@@ -35,6 +35,7 @@ from .overlay_paint import Paint, PhotoGrid, lay, opacity_text, place_text
 from .rgb import is_rgb, key_quantity, paper, rgb_key, rgb_limits, rgb_text
 
 GAP_BETWEEN = 10
+PANELS = ("photo", "map", "overlay")
 INTERPOLATIONS = ("nearest", "smooth")
 # The greatest opacity, where none is given: of values, and of colours that cover the whole photo alike.
 ALPHA, EVEN_ALPHA = 0.85, 0.6
@@ -262,13 +263,14 @@ def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     sketch = replace(sketch, text=options.letters(width if in_rows else 3 * width))
     letters = small(sketch.text)
     gap, line = round(GAP_BETWEEN * sketch.text), letters.height + round(2 * sketch.text)  # that of the bar's own name
-    down, across = (height + line + gap, 0) if in_rows else (0, width + gap)
-    size = 2 * down + height + line, 2 * across + width
+    room = max(width, letters.widest(PANELS))
+    down, across = (height + line + gap, 0) if in_rows else (0, room + gap)
+    size = 2 * down + height + line, 2 * across + room
     sketch = sketch.within(size[1], "overlay: ")
     canvas = sketch.canvas(*size, beside=(line, line + height))
-    parts = (("photo", None), ("map", sketch.paint.alone()), ("overlay", sketch.paint))
+    parts = tuple(zip(PANELS, (None, sketch.paint.alone(), sketch.paint), strict=True))
     for index, (name, _) in enumerate(parts):
-        canvas.write(index * across, index * down, letters.cut_text(name, width)[0], muted=True, tile=index)
+        canvas.write(index * across, index * down, name, muted=True, tile=index)
     pixels = paper(canvas, sketch.paint.table)
     cells = []
     for index, (name, paint) in enumerate(parts):

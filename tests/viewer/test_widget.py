@@ -15,6 +15,7 @@ from PIL import Image
 import layerscope as ls
 from helpers.wording import raises
 from layerscope.testing import TinyBackend, tiny_model
+from layerscope.viewer import notebook
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -64,6 +65,22 @@ def test_a_saved_notebook_has_the_sheet_once(widget, scope, photo):
     drawn = ls.sheet(scope.capture(photo, "act:1")["act:1"])
     assert np.array_equal(shown, np.asarray(Image.open(io.BytesIO(drawn.png())).convert("RGB")))
     assert data["text/plain"] == "<layerscope widget: tiny · photo.png, act:1>"
+
+
+@pytest.mark.parametrize("code", [False, True], ids=["Jupyter", "VS Code"])
+def test_a_notebook_shows_the_picture_beside_the_widget_which_hides_it(widget, monkeypatch, code):
+    for name in notebook.HIDES_NOTHING:
+        monkeypatch.delenv(name, raising=False)
+    if code:
+        monkeypatch.setenv("VSCODE_PID", "1")
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data))
+    widget._ipython_display_()
+    assert [{*data} - {"text/plain"} for data in shown] == (
+        [{WIDGET_VIEW, "image/png"}] if code else [{"image/png"}, {WIDGET_VIEW}]
+    )
+    png = next(data["image/png"] for data in shown if "image/png" in data)
+    assert widget.get_state()["_mark"].encode() in base64.b64decode(png[:160])
 
 
 def test_no_values_are_in_its_traits(widget):

@@ -142,6 +142,14 @@ function toBase64(bytes: Uint8Array): string {
   return btoa(text)
 }
 
+/** The pictures that a saved notebook shows where no kernel runs, with the mark of this widget in their first bytes. */
+function pictures(mark: string): HTMLElement[] {
+  const start = 'data:image/png;base64,'
+  return [...document.images]
+    .filter(({ src }) => src.startsWith(start) && atob(src.slice(start.length, start.length + 160)).includes(mark))
+    .map(image => image.closest<HTMLElement>('.jp-OutputArea-child') ?? image)
+}
+
 function render({ model, el, signal: gone }: { model: Model; el: HTMLElement; signal?: AbortSignal }) {
   const control = new AbortController()
   const root = el.attachShadow({ mode: 'open' })
@@ -162,6 +170,7 @@ function render({ model, el, signal: gone }: { model: Model; el: HTMLElement; si
   place.textContent = 'Waiting for the kernel. In a notebook that was opened anew, run the cell again.'
   let close = () => {}
   let ended = false
+  let hidden: HTMLElement[] = []
   const end = () => {
     if (ended) return
     ended = true
@@ -169,12 +178,15 @@ function render({ model, el, signal: gone }: { model: Model; el: HTMLElement; si
     close()
     control.abort()
     host.leave()
+    for (const each of hidden) each.style.display = ''
   }
   gone?.addEventListener('abort', end)
   host.manifest().then(
     manifest => {
       if (ended) return
       place.textContent = ''
+      hidden = pictures(String(model.get('_mark')))
+      for (const each of hidden) each.style.display = 'none'
       close = mount(new App(host, manifest, ground), place)
     },
     (error: Error) => (place.textContent = error.message),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import uuid
+import zlib
 from importlib import resources
 from typing import Any
 
@@ -13,6 +16,10 @@ from ..errors import LayerscopeError
 from .channel import Channel
 from .session import Session
 from .state import Names, State
+
+HEAD = 33  # bytes of a PNG before which no chunk may stand
+# Set in kernels of Visual Studio Code, whose pictures lie behind addresses that the page can't read.
+HIDES_NOTHING = ("VSCODE_PID", "VSCODE_CWD", "VSCODE_IPC_HOOK")
 
 
 def _static(name: str) -> str:
@@ -37,6 +44,7 @@ class Widget(anywidget.AnyWidget):
     # A line of its own tells anywidget that this is a program, not the name of a file.
     _esm = _static("widget.js") + "\n"
     _style = traitlets.Unicode(_static("style.css")).tag(sync=True)
+    _mark = traitlets.Unicode().tag(sync=True)
     view = View().tag(
         sync=True,
         to_json=lambda value, widget: widget._names.to_page(value),
@@ -49,7 +57,7 @@ class Widget(anywidget.AnyWidget):
             session.answer("manifest").result, lambda: {entry.id: entry.name for entry in session.inputs}
         )
         self._channel = Channel(session, self.send)
-        super().__init__(view={})
+        super().__init__(view={}, _mark=uuid.uuid4().hex)
         self.on_msg(lambda _, message, buffers: self._channel.receive(message, buffers))
 
     def close(self) -> None:
@@ -61,16 +69,30 @@ class Widget(anywidget.AnyWidget):
         return f"<layerscope widget: {self._names.manifest['title']}, {self.view['layer']}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The widget, and for where none runs, as in a notebook opened anew, the sheet as a picture."""
+        """The widget, and for where none runs the sheet as a picture."""
         bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is None:
+        if bundle is None:  # closed
             return None
         data, metadata = bundle
         try:
-            asked = {"view": self._names.to_page(self.view), "what": "sheet"}
-            png = self._session.answer("picture", asked).buffers[0]
+            data["image/png"] = base64.b64encode(self._picture()).decode()
         except LayerscopeError as error:
             data["text/plain"] += f"\nwithout a picture: {error}"
-        else:
-            data["image/png"] = base64.b64encode(png).decode()
         return data, metadata
+
+    def _ipython_display_(self) -> None:
+        """The picture as an output of its own, which the page hides while the widget lives: JupyterLab has no second choice
+        for an output whose widget is no more, as in a notebook opened anew."""
+        from IPython.display import display
+
+        data, metadata = self._repr_mimebundle_() or ({"text/plain": repr(self)}, {})
+        if "image/png" in data and not any(name in os.environ for name in HIDES_NOTHING):
+            display({"image/png": data.pop("image/png"), "text/plain": data["text/plain"]}, raw=True)
+        display(data, metadata=metadata, raw=True)
+
+    def _picture(self) -> bytes:
+        """The sheet of the view as PNG, with the mark by which the page knows it."""
+        png = self._session.answer("picture", {"view": self._names.to_page(self.view), "what": "sheet"}).buffers[0]
+        text = b"tEXtlayerscope\0" + self._mark.encode()
+        chunk = (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+        return png[:HEAD] + chunk + png[HEAD:]

@@ -13,7 +13,7 @@ THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 demo: $(VENV)/demo.stamp
 	$(BIN)/layerscope demo -o demo-out
 
-test: $(VENV)/test.stamp check-style frontend
+test: $(VENV)/test.stamp check-style frontend browser
 	$(THREADS) $(BIN)/python -m pytest tests src $(BOTH) $(PYTEST)
 
 # The tests of one backend as if no other framework were installed: `make test-torch`, `test-keras`, `test-onnx` …
@@ -35,6 +35,11 @@ check-style: $(VENV)/test.stamp
 .PHONY: frontend
 frontend: $(VENV)/test.stamp
 	frontend/check
+
+# Chromium, in which the viewer is tested.
+.PHONY: browser
+browser:
+	scripts/install_browser.sh
 
 # Writes the golden files of messages and captions anew: `make wording`, or `make wording ONLY=tests/core` for some tests.
 ONLY ?= tests

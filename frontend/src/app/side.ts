@@ -121,14 +121,24 @@ export class Side {
       const { signal: stopped } = control
       const [input, layer] = [this.input.value.id, this.layer.value]
       if (layer.kind_of === 'none') return
-      app.payload('map', { input, layer: layer.id }, `Running the model up to ${layer.path}`, stopped).then(payload => {
-        if (stopped.aborted) return
-        const data = LayerData.of(payload as unknown as Payload<MapMeta>)
-        batch(() => {
-          this.data.value = data
-          if (!this.index) app.follow(data)
-        })
-      }, app.fail)
+      app.payload('map', { input, layer: layer.id }, `Running the model up to ${layer.path}`, stopped).then(
+        payload => {
+          if (stopped.aborted) return
+          const data = LayerData.of(payload as unknown as Payload<MapMeta>)
+          batch(() => {
+            this.data.value = data
+            if (!this.index) app.follow(data)
+          })
+        },
+        error => {
+          app.fail(error)
+          const shown = this.data.peek()?.meta
+          if (stopped.aborted || !shown) return
+          // What is still shown keeps its name.
+          const { input, layer } = shown
+          app.set(this.index ? { beside: { input, layer } } : { input, layer })
+        },
+      )
     })
     const photos = effect(() => {
       const { id, width, predictions } = this.input.value

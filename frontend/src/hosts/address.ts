@@ -16,6 +16,7 @@ export function addressView(manifest: () => Manifest): SharedView {
     },
     on: callback => {
       const changed = () => {
+        clearTimeout(timer)
         const text = location.hash.slice(1)
         if (text !== written) callback(fromAddress(text) ?? {})
       }

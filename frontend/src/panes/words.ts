@@ -9,7 +9,11 @@ export const counted = (count: number, word: string) => `${count.toLocaleString(
 
 /** The title and the line below it. */
 export function headings(app: App, side: Side): [string, string] {
-  const [layer, input, data] = [side.layer.value, side.input.value, side.data.value]
+  const data = side.data.value
+  // Those of the values that are shown, while others are on their way.
+  const [layer, input] = data
+    ? [app.layer(data.meta.layer), app.input(data.meta.input)]
+    : [side.layer.value, side.input.value]
   const { model } = app.manifest.value
   const source = side.source.value
   const word = layer.kind_of === 'attention' ? 'head' : 'channel'

@@ -50,13 +50,14 @@ def test_the_bar_has_the_limits_and_round_numbers():
 @pytest.mark.parametrize(
     ("limits", "texts"),
     [
-        ((0.9998, 1.0002), ["1.0002", "0.9998", "0.9999", "1", "1.0001"]),
-        ((0.005083, 0.0051212), ["0.0051212", "0.005083", "0.00509", "0.0051", "0.00511", "0.00512"]),
+        ((0.9998, 1.0002), ["1.0002", "0.9998", "0.9999", "1.0000", "1.0001"]),
+        ((0.005083, 0.0051212), ["0.0051212", "0.005083", "0.00509", "0.00510", "0.00511", "0.00512"]),
         ((97, 1603), ["1603", "97", "500", "1000", "1500"]),
         ((0, 123456), ["1.23e5", "0", "5e4", "1e5"]),
         ((1e-9, 4e-9), ["4e−9", "1e−9", "2e−9", "3e−9"]),
         ((-3e30, 2e30), ["2e30", "−3e30", "0", "−2e30", "−1e30", "1e30"]),
         ((-0.25, 1.0), ["1", "−0.25", "0", "0.5"]),
+        ((0.3, 2.6), ["2.6", "0.3", "0.5", "1.0", "1.5", "2.0", "2.5"]),
         ((5e-324, 1e-320), ["1e−320", "4.94e−324"]),
         ((3.0, 3.0), ["3"]),
     ],
@@ -64,6 +65,15 @@ def test_the_bar_has_the_limits_and_round_numbers():
 def test_ticks_have_the_digits_that_their_range_needs(limits, texts):
     center = 0.0 if limits[0] < 0 < limits[1] else None
     assert [text for _, text in bar_ticks(ls.Scale(limits, center=center))] == texts
+
+
+def test_no_round_number_stands_close_to_a_limit():
+    """At its limits a label is moved into the bar, so that one beside it would be read as the limit's."""
+    for limits, kept in (((1.55, 2.6), ["2.6", "1.55", "2.0"]), ((-3, 17), ["17", "−3"])):
+        drawn = ColorBar(ls.Scale(limits)).draw(0, 0, 224 if len(kept) > 2 else 40)
+        assert [label.text for label in drawn.labels] == kept
+        tops = sorted(label.y for label in drawn.labels)
+        assert min(np.diff(tops)) >= 1.2 * font(drawn.labels[0].size).height
 
 
 @given(st.floats(-1e9, 1e9), st.floats(-12, 9), st.integers(64, 448), st.sampled_from([(), (ABOVE,), (BELOW, ABOVE)]))

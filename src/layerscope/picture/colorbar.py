@@ -219,24 +219,39 @@ def cap_boxes(box: Box, points: str = "") -> list[Box]:
 
 
 def bar_ticks(scale: Scale) -> list[tuple[float, str]]:
-    """(value, label) for a bar: both limits first, then round numbers between them, with the digits that the range needs."""
+    """(value, label) for a bar: both limits first, in the digits that they need, then round numbers, all in as many decimals."""
     low, high = scale.limits
-    inner = [value for value in round_values(scale) if low < value < high]
-    if scale.center is not None and low < scale.center < high:
-        inner.insert(0, scale.center)
     ticks: dict[str, float] = {}
-    for value in (high, low, *inner):
+    center = [scale.center] if scale.center is not None and low < scale.center < high else []
+    for value in (high, low, *center):
         ticks.setdefault(scale.reading(value), value)
+    between = {scale.reading(value): value for value in round_values(scale) if low < value < high}
+    decimals = max((len(text.partition(".")[2]) for text in between), default=0) * _at_equal_steps(scale)
+    for text, value in between.items():
+        if text not in ticks:
+            ticks[text if "e" in text or text == "0" else _with_decimals(text, decimals)] = value
     return [(value, text) for text, value in ticks.items()]
+
+
+def _with_decimals(text: str, decimals: int) -> str:
+    """A number in at least so many decimals."""
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction.ljust(decimals, '0')}" if decimals else text
+
+
+def _at_equal_steps(scale: Scale) -> bool:
+    """Whether the round numbers of a scale lie at equal steps rather than at powers of ten."""
+    low, high = scale.limits
+    return scale.norm == "linear" or low == high or (scale.norm == "log" and high <= 10 * low)
 
 
 def round_values(scale: Scale) -> list[float]:
     """Round numbers along a bar: at equal steps, or at powers of ten."""
     low, high = scale.limits
-    if scale.norm == "linear" or low == high:
+    if _at_equal_steps(scale):
         return round_numbers(low, high)
     if scale.norm == "log":
-        return decades(low, high) if high > 10 * low else round_numbers(low, high)
+        return decades(low, high)
     within = float(scale.curve.over(low, high).within)
     # The same for both signs, from the larger one's decades.
     every = decades(within, max(-low, high), 3)
@@ -244,16 +259,17 @@ def round_values(scale: Scale) -> list[float]:
 
 
 def placed_ticks(bar: Bar, scale: Scale, text: float = 1) -> Iterator[tuple[int, Text]]:
-    """The row of each tick of a scale and its label, without those that would touch an earlier one."""
+    """The row of each tick of a scale and its label; a round number keeps a gap to those in front of it."""
     letters = small(text)
     left = bar.x + bar.width + round(BAR_TICK * text)
     taken: list[int] = []
     ticks = bar_ticks(scale)
     shares_down = scale.places([value for value, _ in ticks], down=True)
-    for (_, label), share_down in zip(ticks, shares_down.tolist(), strict=True):
+    for (value, label), share_down in zip(ticks, shares_down.tolist(), strict=True):
         row = bar.y + min(bar.height - 1, max(0, round(share_down * bar.height - 0.5)))
         top = min(max(bar.y, row - letters.height // 2), bar.y + bar.height - letters.height)
-        if any(abs(top - other) < letters.height for other in taken):
+        apart = letters.height * (4 if value in (*scale.limits, scale.center) else 5) // 4
+        if any(abs(top - other) < apart for other in taken):
             continue
         taken.append(top)
         yield row, Text(left, top, label, letters.size)

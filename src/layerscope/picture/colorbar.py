@@ -219,7 +219,7 @@ def cap_boxes(box: Box, points: str = "") -> list[Box]:
 
 
 def bar_ticks(scale: Scale) -> list[tuple[float, str]]:
-    """(value, label) for a bar: both limits first, in the digits that they need, then round numbers, all in as many decimals."""
+    """(value, label) for a bar: both limits in the digits that they need, then round numbers in as many decimals each."""
     low, high = scale.limits
     ticks: dict[str, float] = {}
     center = [scale.center] if scale.center is not None and low < scale.center < high else []
@@ -268,7 +268,7 @@ def placed_ticks(bar: Bar, scale: Scale, text: float = 1) -> Iterator[tuple[int,
     for (value, label), share_down in zip(ticks, shares_down.tolist(), strict=True):
         row = bar.y + min(bar.height - 1, max(0, round(share_down * bar.height - 0.5)))
         top = min(max(bar.y, row - letters.height // 2), bar.y + bar.height - letters.height)
-        apart = letters.height * (4 if value in (*scale.limits, scale.center) else 5) // 4
+        apart = letters.height * (2 if value in (*scale.limits, scale.center) else 3) // 2
         if any(abs(top - other) < apart for other in taken):
             continue
         taken.append(top)

@@ -64,14 +64,19 @@ def test_a_factor_is_as_bright_as_it_is_strong_and_its_tile_shows_it_alone():
     assert color_at(picture, cell, 0, 1, 2) == scaled(SAFE[1], 0.5)
     assert color_at(picture, cell, 1, 0, 2) == scaled(SAFE[0], 0.5)
     assert color_at(picture, cell, 1, 1, 2) == (0, 0, 0)
-    assert color_at(picture, first, 0, 1, 2) == scaled(SAFE[0], 0.25), "shown alone, also where another is stronger"
-    assert color_at(picture, second, 1, 0, 2) == scaled(SAFE[1], 0.25)
-    assert first.note == "factor 0 · 50% of energy · channels 0, 9"
+    assert color_at(picture, first, 0, 1, 2) == scaled(SAFE[0], 0.5), "shown alone, also where another is stronger"
+    assert color_at(picture, second, 1, 0, 2) == scaled(SAFE[1], 0.5**0.5), "its own range, 0…2, by the square root"
+    assert color_at(picture, second, 0, 1, 2) == rgb(SAFE[1])
+    assert first.note == "factor 0 · 50% of energy · channels 0, 9 · 0…4"
+    assert second.note == "factor 1 · 25% of energy · channels 1, 9 · 0…2"
+    assert [(one.low, one.high) for one in picture.cells] == [(0, 4), (0, 4), (0, 2)]
     assert "0…4" in picture.alt()
     own = ls.heatmap(factors(values), scale="channel")
     assert color_at(own, own.cells[0], 0, 1, 2) == rgb(SAFE[1])
     fixed = ls.heatmap(factors(values), scale=(0, 8))
     assert color_at(fixed, fixed.cells[0], 0, 0, 2) == scaled(SAFE[0], 0.5)
+    assert color_at(fixed, fixed.cells[1], 0, 0, 2) == rgb(SAFE[0])
+    assert [one.high for one in fixed.cells] == [8, 4, 2]
     with raises(ls.BadScale, "0"):
         ls.heatmap(factors(values), scale=(1, 8))
 
@@ -99,7 +104,7 @@ def test_a_number_has_its_colour_whichever_others_there_are():
 def test_selected_factors_keep_number_colour_and_share():
     fm = factors(np.ones((2, 2, 2))).select([1])
     picture = ls.heatmap(fm)
-    assert picture.cells[1].channel == 1 and picture.cells[1].note == "factor 1 · 25% of energy · channels 1, 9"
+    assert picture.cells[1].channel == 1 and picture.cells[1].note == "factor 1 · 25% of energy · channels 1, 9 · 0…1"
     assert color_at(picture, picture.cells[0], 0, 0, 2) == rgb(SAFE[1])
 
 

@@ -50,7 +50,8 @@ def is_grouped(fm: FeatureMap) -> bool:
 class Groups:
     """What is drawn: for each group its number, its colour, its strength 0…1 at each position of one image, its texts.
 
-    `strength` is `[group, y, x]`, `winner` `[y, x]` the group whose colour a position has, -1 where there is none.
+    `strength` is `[group, y, x]`, `winner` `[y, x]` the group whose colour a position has, -1 where there is none; `ranges`
+    are those of the groups alone, `top` is what has the full colour in the map of all.
     """
 
     numbers: tuple[int, ...]
@@ -59,6 +60,7 @@ class Groups:
     winner: np.ndarray
     words: tuple[tuple[str, ...], ...]
     ranges: tuple[tuple[float, float], ...]
+    top: float
     lines: tuple[str, ...]
     tiles: bool
 
@@ -120,6 +122,7 @@ def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: Col
         winner,
         words,
         tuple((float(group), float(group)) for group in numbers),
+        float(max(numbers, default=0)),
         ("each position has the colour of its cluster" + _repeated(numbers, colors),),
         False,
     )
@@ -132,18 +135,24 @@ def _factors(whole: FeatureMap, known: Mapping[int, Mapping[str, Any]], options:
     tops, rule = _tops(whole, one, options.scale)
     with np.errstate(invalid="ignore"):
         strength = np.where(sound, values / np.where(tops > 0, tops, 1)[:, None, None], 0).clip(0, 1)
-    words = [group_words({"number": channel, **known.get(channel, {})}, one.role) for channel in one.channels]
+    peaks = (tops * strength.max((1, 2), initial=0)).tolist()
+    words = [
+        (*group_words({"number": channel, **known.get(channel, {})}, one.role), f"0…{number(peak)}")
+        for channel, peak in zip(one.channels, peaks, strict=True)
+    ]
     return Groups(
         one.channels,
         group_colors(one.channels, options.colors),
         strength,
         np.where(sound, strength.argmax(0), -1),
         tuple(words),
-        tuple((0.0, float(top)) for top in tops),
+        tuple((0.0, peak) for peak in peaks),
+        float(tops.max(initial=0)),
         (
             "each position has the colour of its strongest factor, brighter where it is stronger"
             + _repeated(one.channels, options.colors),
-            "below each name: the factor's share of the energy and its strongest channels",
+            "below each name: the factor's share of the energy, its strongest channels, and the range of its small picture,"
+            " from black to the full colour by the square root",
             rule,
         ),
         True,
@@ -171,10 +180,10 @@ def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, s
         extent = extent_of((whole if scale == "images" else one).values)[..., 1]
         tops = np.array([np.nan_to_num(largest[np.isfinite(largest)].max(initial=0)) for largest in extent.T])
         if scale == "channel":
-            return tops, "each factor has its own range, from 0 to its maximum"
+            return tops, "in the map each factor has its own range, from 0 to its maximum in full colour"
         top = float(tops.max(initial=0))
         of = "all images" if scale == "images" else "this image"
-        return np.full(count, top), f"one range for all factors of {of}, 0…{number(top)}"
+        return np.full(count, top), f"the map has one range for all factors of {of}, 0…{number(top)} in full colour"
     try:
         low, high = map(float, scale)
     except (TypeError, ValueError) as error:
@@ -182,7 +191,7 @@ def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, s
     if low != 0 or not 0 < high < np.inf:
         limits = by_surface(f"scale=({low:g}, {high:g})", f"--scale {low:g}:{high:g}")
         raise BadScale(f"{limits}: the strength of a factor starts at 0, so use {by_surface('(0, high)', '0:HIGH')}")
-    return np.full(count, high), f"one range for all factors, 0…{number(high)}"
+    return np.full(count, high), f"the map has one range for all factors, 0…{number(high)} in full colour"
 
 
 def group_colors(numbers: Sequence[int], colors: Colors | None = None) -> np.ndarray:
@@ -236,8 +245,12 @@ def _painted(groups: Groups) -> np.ndarray:
 
 
 def _alone(groups: Groups, index: int) -> np.ndarray:
-    """uint8 `[y, x, 3]`: one group without the others."""
-    paint = np.round(groups.colors[index] * groups.strength[index][..., None]).astype(np.uint8)
+    """uint8 `[y, x, 3]`: one group without the others, its strongest position in full colour.
+
+    Brightness is the square root of the strength: a few strong positions would leave all others black.
+    """
+    strength = np.sqrt(groups.strength[index] / (groups.strength[index].max(initial=0) or 1))
+    paint = np.round(groups.colors[index] * strength[..., None]).astype(np.uint8)
     return np.where(groups.broken[..., None], np.array(MARKS[NAN][1], np.uint8), paint)
 
 
@@ -297,8 +310,7 @@ def _compose(whole: FeatureMap, groups: Groups, body: np.ndarray, options: DrawO
     _write_legend(canvas, groups, legend, boxes)
     pixels = np.take(palette(None), canvas.codes, axis=0)
     pixels[canvas.y : canvas.y + height, canvas.x : canvas.x + width] = body
-    top = max((high for _, high in groups.ranges), default=0.0)
-    cells = [Cell(canvas.x, canvas.y, width, height, image, 0, 0.0, top)]
+    cells = [Cell(canvas.x, canvas.y, width, height, image, 0, 0.0, groups.top)]
     for entry, (x, y) in enumerate(boxes):
         x, y = canvas.x + x, canvas.y + y
         swatch = y + (canvas.letters.height - legend.swatch) // 2

@@ -91,7 +91,7 @@ class Pixels:
 
         >>> import layerscope as ls, numpy as np
         >>> [line.text for line in ls.sheet(np.zeros((1, 8, 8, 3))).texts if line.tile >= 0]
-        ['dead', 'dead', 'dead', '0', '1', '2']
+        ['0', '1', '2', 'dead', 'dead', 'dead']
         """
         return self.drawing.texts(self.cells) if self.drawing else ()
 

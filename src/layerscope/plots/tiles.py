@@ -25,7 +25,7 @@ NOT_FINITE = tuple(MARKS[mark][0] for mark in (NAN, POS_INF, NEG_INF))
 
 PAGE_PIXELS = 16_000_000
 
-DEAD, CONST = "dead", "const"
+DEAD, EVERYWHERE = "dead", " everywhere"
 
 # A filter whose every weight is below this share of the layer's largest does nothing that can be seen beside the others.
 NEGLIGIBLE, NEARLY_ZERO = 1e-3, "≈ 0"
@@ -220,7 +220,7 @@ class Tiles:
         dead = finite & (extent == 0).all(1)
         words: list[str] = np.where(dead, DEAD, "").tolist()
         for tile in np.flatnonzero((extent[:, 0] == extent[:, 1]) & finite & ~dead).tolist():
-            words[tile] = f"{CONST} {number(extent[tile, 0])}"
+            words[tile] = number(extent[tile, 0]) + EVERYWHERE
         for tile in np.flatnonzero(~finite).tolist():
             words[tile], used = _not_finite(values[..., tile])
             marks |= used
@@ -251,6 +251,16 @@ class Tiles:
     def ranged(self) -> bool:
         """Whether a tile has a range of values."""
         return bool((self.limits[:, 0] < self.limits[:, 1]).any())
+
+    def tagged(self, letters: Font, room: int) -> Tiles:
+        """With what a constant tile holds in so few words that they fit, `all 0.5` or nothing for `0.5 everywhere`."""
+        words = (
+            next((text for text in (word, f"all {word[: -len(EVERYWHERE)]}") if letters.width(text) <= room), "")
+            if word.endswith(EVERYWHERE)
+            else word
+            for word in self.words
+        )
+        return replace(self, words=tuple(words))
 
     @property
     def blank(self) -> dict[int, str]:
@@ -312,7 +322,7 @@ class Tiles:
 class Labels:
     """What stands above each tile: its number, and its range on the same line or on a second one where there is room.
 
-    `inside` are the words on tiles without a range, by their index.
+    `inside` are the words on tiles without a range that have none above them, by their index.
     """
 
     numbers: tuple[str, ...]
@@ -333,24 +343,32 @@ class Labels:
         crowded = len(numbers) > FEW and room < letters.width("0.123…4.567")
         if room < letters.width("0…10") or crowded or not (own_range or any(tiles.words)):
             return cls(numbers, None, 1, inside)
-        words, beside = tiles.texts(own_range, 3, inside), room - grid.beside
+        beside = room - grid.beside
+        tiles = tiles.tagged(letters, beside)
+        without = [tile for tile in inside if not tiles.words[tile]]
+        words = tiles.texts(own_range, 3, without)
         if not own_range:
             # The notes name these tiles too: a line of its own for a few of them would be empty at all others.
-            pairs = ((word, word.partition(" ")[0] if word.startswith(CONST) else "") for word in words)
-            fitting = (next((text for text in pair if letters.width(text) <= beside), "") for pair in pairs)
-            return cls(numbers, tuple(fitting), 1, inside)
+            return cls._of(numbers, tuple(word if letters.width(word) <= beside else "" for word in words), 1, inside)
         if letters.widest(words) <= beside:
-            return cls(numbers, tiles.with_ranges(words, lambda word: letters.width(word) <= beside), 1, inside)
-        left = tiles.fitted(letters, room, inside)
+            fitting = tiles.with_ranges(words, lambda word: letters.width(word) <= beside)
+            return cls._of(numbers, fitting, 1, inside)
+        left = tiles.fitted(letters, room, without)
         missing = sum(bool(word) and not kept for word, kept in zip(words, left, strict=True))
-        return cls(numbers, None, 1, inside) if missing > len(words) // 2 else cls(numbers, left, 2, inside)
+        return cls(numbers, None, 1, inside) if missing > len(words) // 2 else cls._of(numbers, left, 2, inside)
+
+    @classmethod
+    def _of(cls, numbers: tuple[str, ...], words: tuple[str, ...], lines: int, inside: Mapping[int, str]) -> Labels:
+        return cls(numbers, words, lines, {tile: word for tile, word in inside.items() if not words[tile]})
 
     def scale_text(self) -> str:
         """That each tile has its own range, and where it is printed."""
         without = any(word.endswith(NOT_FINITE) and "…" not in word for word in self.words or ())
         bare = any(not word and tile not in self.inside for tile, word in enumerate(self.words or ()))
         room = " where there is room" if without or bare else ""
-        where = f", printed above it{room}" if any(self.words or ()) else ""
+        tags = (DEAD, "all ")
+        printed = any(not word.startswith(tags) and not word.endswith(EVERYWHERE) for word in self.words or () if word)
+        where = f", printed above it{room}" if printed else ""
         return Note("scale", f"Each tile has its own range{where}.")
 
     def draw(self, spaced: np.ndarray, grid: Grid) -> list[TileLabels]:

@@ -1,4 +1,4 @@
-"""`python -m bench [drawing|combining|comparing|starting|activation|capture|every_layer|scoring]... [--save] [--readme]`."""
+"""`python -m bench [GROUP]... [--save] [--readme]`: all groups, or those named."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 from .measure import HERE, machine, print_table, saved, write_readme
 
 # Capturing last, as it changes how the process keeps memory.
-GROUPS = ("drawing", "combining", "comparing", "starting", "activation", "capture", "every_layer", "scoring")
+GROUPS = ("drawing", "combining", "comparing", "starting", "activation", "viewer", "capture", "every_layer", "scoring")
 
 
 def main() -> None:

@@ -55,6 +55,9 @@ export function Help({ app }: { app: App }) {
   )
 }
 
+/** One word of a shell, whatever a file is called. */
+const word = (text: string) => (/^[\w./][\w./:-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
+
 export function Save({ app }: { app: App }) {
   const copied = useSignal('')
   const what = useSignal<What>('sheet')
@@ -69,7 +72,7 @@ export function Save({ app }: { app: App }) {
     ['View', view],
     [
       'All in one file to send',
-      `layerscope report ${model.source ?? 'MODEL'} ${app.sides[0].input.value.name} -o report.html`,
+      `layerscope report ${model.source === undefined ? 'MODEL' : word(model.source)} ${word(app.sides[0].input.value.name)} -o report.html`,
     ],
   ] as const
   return (

@@ -180,6 +180,7 @@ export function press(app: App, event: KeyboardEvent): boolean {
   event.preventDefault()
   // What the pointer rests on may be something else now.
   app.hover.value = null
+  app.message.value = ''
   command.run(app, name)
   return true
 }

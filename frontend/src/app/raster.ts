@@ -77,9 +77,10 @@ function largest(shape: Shape, width: number, height: number, ratio: number, lea
     }
     if (wide > best.width) best = { across, width: wide }
   }
-  // Whole pixels for each unit, where that costs little.
+  // Whole pixels for each unit, where that costs little, and not the label.
   const whole = Math.floor(best.width / shape.columns) * shape.columns
-  return whole >= 0.9 * best.width ? { across: best.across, width: whole } : best
+  const named = best.width >= least * ratio
+  return whole >= 0.9 * best.width && (!named || whole >= least * ratio) ? { across: best.across, width: whole } : best
 }
 
 /** The grid at a zoom: `x` and `y` are the slots, with fractions, in the middle of the canvas; `null` shows all. */

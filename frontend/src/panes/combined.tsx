@@ -10,6 +10,7 @@ import { pixel } from '../core/paint'
 import { Mark, Ramp } from './bar'
 import { Button, Choice, type Choices, context, point, useSize } from './parts'
 import { outline, unitBox } from './tiles'
+import { capital } from './words'
 
 export function Combined({ app, side }: { app: App; side: Side }) {
   const view = app.view.value
@@ -39,7 +40,7 @@ export function Combined({ app, side }: { app: App; side: Side }) {
       ))}
       {shown?.notes.map(text => (
         <p key={text} class="note">
-          {text}
+          {capital(text)}
         </p>
       ))}
       {view.mode === 'weights' && side.index === 0 && <Weights app={app} side={side} />}

@@ -67,8 +67,13 @@ export function Save({ app }: { app: App }) {
     }, app.fail)
   const { model } = app.manifest.value
   const view = JSON.stringify(app.view.value)
+  const other = what.value !== 'sheet' ? 'sheet' : app.view.value.overlay ? 'overlay' : 'combined'
+  const named = new Map(WHAT)
   const texts = [
     ['Python', line(app.view.value, app.manifest.value, what.value)],
+    ...(app.sides[0].combined.value
+      ? [[`Python: ${named.get(other)!.toLowerCase()}`, line(app.view.value, app.manifest.value, other)] as const]
+      : []),
     ['View', view],
     [
       'All in one file to send',
@@ -104,7 +109,7 @@ export function Save({ app }: { app: App }) {
               {copied.value === name ? 'Copied' : 'Copy'}
             </button>
           </div>
-          <textarea readOnly rows={name === 'Python' ? 5 : 2} value={text} aria-label={name} />
+          <textarea readOnly rows={name.startsWith('Python') ? 4 : 2} value={text} aria-label={name} />
         </section>
       ))}
     </Dialog>

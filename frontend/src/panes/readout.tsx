@@ -30,6 +30,12 @@ export function Readout({ app }: { app: App }) {
     exact.value = null
     return () => clearTimeout(timer)
   })
+  useSignalEffect(() => {
+    const { length } = app.message.value
+    // Time enough to read it.
+    const timer = length && setTimeout(() => (app.message.value = ''), 4000 + 60 * length)
+    return () => clearTimeout(timer)
+  })
   const job = app.jobs.value.at(-1)
   const { progress } = job ?? {}
   return (

@@ -46,6 +46,7 @@ function letters(drawn: CanvasRenderingContext2D, { app, side, order, at, size }
   const own = !side.scale.value!.single
   const one = data.size * data.slices === 1
   const used: number[] = []
+  drawn.textAlign = 'left'
   drawn.font = `600 ${(wide >= 60 ? 12 : 11) * ratio}px ${FONT}`
   for (const place of places) {
     const [x, y] = corner(at, place)

@@ -4,6 +4,7 @@ import { useComputed, useSignal, useSignalEffect } from '@preact/signals'
 import { useRef } from 'preact/hooks'
 import type { App } from '../app/app'
 import type { LayerInfo } from '../core/types'
+import { counted } from './words'
 
 interface Row {
   key: string
@@ -139,10 +140,18 @@ export function Tree({ app }: { app: App }) {
       <header>
         <input
           type="search"
-          placeholder={`Search ${app.manifest.value.layers.length} layers`}
+          placeholder={`Search ${counted(app.manifest.value.layers.length, 'layer')}`}
           aria-label="Search the layers"
           value={search.value}
           onInput={event => (search.value = event.currentTarget.value)}
+          onKeyDown={event => {
+            const named = search.value.trim() !== ''
+            const hit = rows.value.find(row => row.layer && row.layer.kind_of !== 'none')
+            if (event.key === 'ArrowDown') go(named ? 0 : at)
+            else if (event.key === 'Enter' && named && hit) choose(hit, event)
+            else return
+            event.preventDefault()
+          }}
         />
       </header>
       <ul role="tree" ref={list} aria-label="Layers" onKeyDown={key}>

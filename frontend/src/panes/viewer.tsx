@@ -56,6 +56,9 @@ export function Viewer({ app }: { app: App }) {
       data-theme={app.theme.value}
       data-two={two || undefined}
       data-over={over.value || undefined}
+      onPointerDown={event => {
+        if (!(event.target as Element).closest('.problem')) app.message.value = ''
+      }}
       onDragOver={event => {
         if (!upload || !event.dataTransfer?.types.includes('Files')) return
         event.preventDefault()

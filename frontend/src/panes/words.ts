@@ -71,6 +71,8 @@ export function remarks(side: Side): [text: string, codes: number[]][] {
   return [...texts, ...meta.notes.map(text => [text, []] as [string, number[]])]
 }
 
+export const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
+
 export const percent = (share: number) => `${share > 0 && share < 0.001 ? '<0.1' : +(100 * share).toPrecision(3)} %`
 
 export const span = (low: number, high: number) => `${reading(low, low, high)} – ${reading(high, low, high)}`

@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 
 # What the option is called elsewhere.
 SYNONYMS = {
+    **dict.fromkeys(("colorbar", "color_bar", "cbar", "colourbar"), "bar"),
     **dict.fromkeys(("cmap", "colormap", "color_map", "palette"), "colors"),
     **dict.fromkeys(("ncols", "cols", "n_cols"), "columns"),
     **dict.fromkeys(("vmin", "vmax", "limits", "range"), "scale"),
@@ -35,6 +36,7 @@ SYNONYMS = {
     **dict.fromkeys(("box", "roi", "bbox"), "region"),
     **dict.fromkeys(("dark", "background", "facecolor", "style"), "theme"),
 }
+STRETCH = ("normalize", "normalise", "normalized", "normalization", "rescale", "stretch")
 # What isn't chosen where a picture is drawn: where it is.
 IN_AXES = "ax= takes axes of a figure of your own, which has any size, and "
 ON_PAPER = "picture.save('x.pdf', width_mm=85) or save('x.png', dpi=300) chooses the size on paper"
@@ -44,6 +46,9 @@ ELSEWHERE = {
     "transparent": ": theme='transparent' or picture.themed('transparent') leaves the paper out",
     **dict.fromkeys(SIZES, f": zoom= chooses the size in pixels where there is one, and {ON_PAPER}"),
 }
+
+
+OF_ARRAY = "an array of activations is drawn by ls.sheet(array), each channel a tile, or ls.heatmap(ls.mean(array))"
 
 
 def keywords(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
@@ -80,6 +85,10 @@ def _unknown(function: str, name: str, known: Sequence[str]) -> BadOption:
     """The error for an option that `function` doesn't have: what it is called here, or else which functions have it."""
     synonym = SYNONYMS.get(name.lower())
     hint = f". Did you mean {synonym!r}?" if synonym in known else near(name, known)
+    if name.lower() in STRETCH and "scale" in known:
+        hint = ": scale='channel' stretches each channel to its own range, scale='layer' gives all of them one range"
+    if name.lower() == "channel" and "channels" not in known:
+        hint = f": choose one first, {function}(fm.select({name}), …)"
     if name.lower() in SIZES and "ax" in known:
         hint = f": {IN_AXES}{ON_PAPER}"
     hint = hint or ELSEWHERE.get(name.lower(), "")
@@ -95,6 +104,8 @@ def _missing(function: str, missing: Sequence[str], unnamed: Sequence[str], args
     """The error for a call without all that a function needs."""
     captured = [type(value).__name__ for value in args if type(value).__name__ in ("FeatureMap", "Maps")]
     drawn = "; what was captured is drawn by sheet(), heatmap(), overlay() and others" if captured else ""
+    if any(hasattr(value, "__array__") and getattr(value, "ndim", 0) for value in args):
+        drawn = f"; {OF_ARRAY}"
     return BadOption(f"{function}() takes {', '.join(unnamed)}, and {' and '.join(missing)} isn't given{drawn}")
 
 

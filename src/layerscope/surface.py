@@ -15,8 +15,8 @@ from typing import Any
 # The options of the command line that are keywords in Python, of the same name.
 OPTIONS = (
     *("alpha", "bar", "batch", "by", "caption", "channels", "clip", "colors", "columns", "combine", "contours"),
-    *("device", "dpi", "figure", "fps", "frames", "interpolation", "labels", "norm", "on", "output"),
-    *("overlay", "per_page"),
+    *("device", "dpi", "figure", "fps", "frames", "host", "interpolation", "labels", "norm", "on"),
+    *("output", "overlay", "per_page", "port"),
     *("preprocess", "resume", "scale", "size", "smooth", "sort", "statistics", "target", "text"),
     *("theme", "tiles", "title", "top", "trust", "values", "weights", "width_mm", "zoom"),
 )

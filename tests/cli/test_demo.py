@@ -39,6 +39,15 @@ def test_the_demo_writes_every_picture_it_names(tmp_path):
         assert json.loads(image.text["layerscope"])["channels"] == "1280 of 1280"
 
 
+def test_the_command_that_works_here_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "none"))
+    monkeypatch.setattr(sys, "argv", [".venv/bin/layerscope", "demo"])
+    assert demo.command() == str(Path(".venv/bin/layerscope"))
+    monkeypatch.setattr(sys, "argv", ["-c"])
+    assert demo.command() == "layerscope"
+
+
 @pytest.mark.slow
 def test_a_wheel_in_an_empty_environment_runs_the_demo(tmp_path, wheel):
     with zipfile.ZipFile(wheel) as archive:

@@ -284,3 +284,7 @@ def test_a_map_says_that_its_mean_and_the_bias_are_the_score():
     assert not any(kind_of(note) == "score" for note in ls.class_cam(last, "tiger cat", positive=True).notes)
     part = scope.capture(ls.demo_photo(), "last")["_swish:1"].select(range(100))
     assert not any(kind_of(note) == "score" for note in ls.class_cam(part, "tiger cat").notes)
+
+
+def test_a_model_is_opened_for_its_class_weights():
+    np.testing.assert_array_equal(ls.head_weights("demo", "tiger cat"), ls.head_weights(ls.open("demo"), "tiger cat"))

@@ -198,6 +198,11 @@ def test_a_function_whose_result_does_not_fit() -> None:
 # ---- choosing
 
 
+@pytest.mark.parametrize("none", [None, "none", "None"])
+def test_none_is_a_word_as_well(none: Any) -> None:
+    assert choose(none, Facts("net", (Input("x", "bhwc", (None, 8, 8, 3)),)))[0] is READY
+
+
 def test_auto_takes_what_the_model_names() -> None:
     recipe, plan = choose("auto", facts(recipe="caffe", source="keras.applications"))
     assert recipe == replace(RECIPES["caffe"], size=(224, 224))

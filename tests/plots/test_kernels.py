@@ -236,3 +236,9 @@ def test_the_embedded_networks_first_layer_is_what_its_file_holds():
     kernel = scope.kernel("_conv_stem")
     np.testing.assert_array_equal(kernel.values, stored.astype(np.float32))
     assert len(ls.kernels(scope, "_conv_stem").cells) == 32
+
+
+@pytest.mark.parametrize("model", ["demo", ls.demo_model()])
+def test_a_model_is_opened_as_by_other_pictures(model):
+    same = ls.kernels(ls.open("demo"), "_conv_stem")
+    np.testing.assert_array_equal(ls.kernels(model, "_conv_stem").pixels, same.pixels)

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..checks import OF_ARRAY
+from ..core.conversion import is_array
 from ..errors import BackendMissing, BackendSkipped, BadOption, ModelNotReadable, TrustRequired, caller_level
 from ..surface import by_surface
 from .keras.framework import on_installed_framework
@@ -318,6 +320,8 @@ def for_model(model: Any) -> Backend:
             "a mapping, such as a state dict, holds weights alone: load them into the model that they belong to, and give that"
         )
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    if is_array(model):
+        raise ModelNotReadable(f"a {kind} is no model; {OF_ARRAY}")
     raise ModelNotReadable(
         f"a {kind} is not a model that layerscope reads: give a keras.Model, a torch.nn.Module, an onnx.ModelProto,"
         " a model of Flax or Equinox, or the path of a model file"

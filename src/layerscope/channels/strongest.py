@@ -87,6 +87,10 @@ def _mean(vectors: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
 
 
+def _count(region: Any) -> str:
+    return f"; top={region} gives that many channels" if isinstance(region, int) and region > 0 else ""
+
+
 def _shares(one: FeatureMap, region: Sequence[float]) -> np.ndarray:
     """`[row, column]`: the share of each unit's part of the photo that lies in the region."""
     if len(one.ids) > 1:
@@ -97,7 +101,9 @@ def _shares(one: FeatureMap, region: Sequence[float]) -> np.ndarray:
         top, left, rows, columns = (float(number) for number in region)
         first, last = (math.floor(top), math.floor(left)), (math.ceil(top + rows), math.ceil(left + columns))
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadOption(f"region={region!r}: give (top, left, height, width) in pixels of the photo") from error
+        raise BadOption(
+            f"region={region!r}: give (top, left, height, width) in pixels of the photo{_count(region)}"
+        ) from error
     if not (0 <= first[0] < last[0] <= height and 0 <= first[1] < last[1] <= width):
         raise BadOption(
             f"region={tuple(region)}, as (top, left, height, width), isn't a box on the photo, {height} pixels high and"

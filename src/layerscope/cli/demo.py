@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -43,8 +45,17 @@ def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
         say(f"  {name:24}  {sentence}")
     written.append(report(scope, photo, [EARLY, MIDDLE, LATE], folder / "8-report.html"))
     say("  8-report.html             the three layers with all their values, for the browser, without a server")
-    say("`layerscope view demo` shows every layer")
+    say(f"`{command()} view demo` shows every layer")
     return written
+
+
+def command() -> str:
+    """What starts layerscope here: its name, or the path of what runs where a shell doesn't find that name."""
+    running = Path(sys.argv[0]).absolute()
+    if shutil.which("layerscope") or running.stem != "layerscope":
+        return "layerscope"
+    here = Path.cwd()
+    return str(running.relative_to(here) if running.is_relative_to(here) else running)
 
 
 def _pictures(
@@ -58,7 +69,7 @@ def _pictures(
         sheet(late),
         f"all {late.of} channels of the last layer with pixels, {LATE}, {_size(late)}",
     )
-    yield "4-mean.png", heatmap(mean(early)), f"the mean of the {early.of} channels of {EARLY}, with a colour bar"
+    yield "4-mean.png", heatmap(mean(middle)), f"the mean of the {middle.of} channels of {MIDDLE}, with a colour bar"
     yield "5-weighted.png", heatmap(weighed), f"{LATE}: its channels weighted by the classifier's row for '{label}'"
     yield "6-pca.png", heatmap(pca(middle)), f"{MIDDLE}: three principal components as red, green, blue"
     yield (

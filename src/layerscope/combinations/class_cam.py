@@ -16,7 +16,7 @@ from ..core.origin import Origin
 from ..errors import BadOption, BadWeights
 from ..inputs.recipe import READY
 from ..safe_text import counted
-from ..scope.open import demo_photo
+from ..scope.open import demo_photo, scope_of
 from ..scope.rerun import Rerun
 from ..scope.scope import Scope
 from ..scope.target import resolve_target
@@ -28,7 +28,7 @@ SOFT, EXACT = 5e-2, 2e-3
 
 
 @keywords
-def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any = None) -> np.ndarray:
+def head_weights(scope: Any, target: Any, layer: Any = "last", *, images: Any = None) -> np.ndarray:
     """The weights that a model's classifier gives the channels of a layer for one class.
 
     >>> import layerscope as ls
@@ -43,7 +43,7 @@ def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any 
     between `layer` and the last dense layer, so it is checked: the model runs once, and both sides are compared.
 
     Args:
-        scope: A model that `open` gave.
+        scope: A `Scope`, or what `open` takes (a model object, a file, a reference).
         target: A class index or a label.
         layer: The layer whose channels are weighted; `"last"` is the last one with pixels.
         images: What the check runs the model on, by default an embedded photo; a batch with `preprocess=None`.
@@ -55,6 +55,7 @@ def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any 
         BadWeights: The last layer isn't dense, its width doesn't fit the layer, or something else lies between them.
         BadOption: The class doesn't exist, or `layer` selects several layers.
     """
+    scope = scope_of(scope)
     images = _images(scope, images)
     head = scope.head(images)
     if head is None:

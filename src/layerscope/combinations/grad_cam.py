@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import keywords
+from ..core.conversion import require_array
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
@@ -302,6 +303,7 @@ def _pair(fm: FeatureMap) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(fm, FeatureMap) and fm.gradient is not None:
         return fm.values, fm.gradient
     if not isinstance(fm, FeatureMap):
+        require_array(fm)
         what = "this is a bare array"
     elif fm.rule:
         what = f"this is a combination already ({fm.rule}), which has none: use the map that capture returned"

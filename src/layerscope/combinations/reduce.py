@@ -25,6 +25,7 @@ from ..errors import BadWeights, one_line
 from ..files import parsing, read_bytes
 from ..picture.numbers import number
 from ..safe_text import counted
+from ..surface import by_surface
 
 MOST_BYTES = 1 << 26  # of a file of weights, which has a number per channel
 MOST_NAMED = 6  # weights in a caption
@@ -252,6 +253,11 @@ def _number(weight: Any) -> float:
 
 def read_weights(path: Path) -> Any:
     """Weights from a file: `.npy`, or `.csv` with one number per line, one line of numbers, or lines `channel,weight`."""
+    if "=" in path.name and not path.exists():
+        weighted_by = by_surface(
+            "ls.weighted(fm, {3: 0.5, 7: -1}) takes them as they are", "the file has lines CHANNEL,WEIGHT"
+        )
+        raise BadWeights(f"weights {path}: weights are read from a file; {weighted_by}")
     data = read_bytes(path, what="weights", error=BadWeights, most=MOST_BYTES)
     suffix = path.suffix.lower()
     if suffix not in (".npy", ".csv", ".txt"):

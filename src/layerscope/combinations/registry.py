@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from ..core.feature_map import FeatureMap
 from ..core.layer import ATTENTION_MAP
@@ -81,6 +83,19 @@ RULES = (
     Rule("rollout", attention.attention_rollout, layers=ATTENTION, joint=True),
 )
 
+# What combinations are called elsewhere, without hyphens.
+SYNONYMS = {
+    **dict.fromkeys(("average", "avg"), "mean"),
+    **dict.fromkeys(("sum", "add"), "total"),
+    **dict.fromkeys(("std", "stddev", "var", "variance"), "deviation"),
+    **dict.fromkeys(("l2", "length", "energy"), "norm"),
+    **dict.fromkeys(("weighted", "weightedsum"), "weights:FILE"),
+    "kmeans": "clusters",
+    "gradcam": "grad-cam",
+    "gradcampp": "grad-cam++",
+}
+MOST_SHOWN = 60  # letters of weights that were given in the place of a name
+
 
 def rule_named(text: str) -> Rule:
     """The row for a name such as `"mean"` or `"weights:w.npy"`. Raises `BadOption` with near names."""
@@ -91,7 +106,9 @@ def rule_named(text: str) -> Rule:
                 break
             return rule
     names = tuple(map(str, RULES))
-    raise BadOption(f"{option('combine', text)}: use {', '.join(names)}{near(text, names)}")
+    meant = SYNONYMS.get(text.lower().replace("_", "").replace("-", ""))
+    suggested = f". Did you mean {meant!r}?" if meant else near(text, names)
+    raise BadOption(f"{option('combine', text)}{suggested or ':'} {'U' if suggested else 'u'}se {', '.join(names)}")
 
 
 def usual_layers(rule: str | None) -> str:
@@ -129,6 +146,12 @@ def combined(fm: Any, rule: Any, target: Any = None) -> FeatureMap:
                     "does"
                 )
             return result
+        if isinstance(rule, Mapping | Sequence | np.ndarray):
+            given = repr(rule) if len(repr(rule)) < MOST_SHOWN else type(rule).__name__
+            raise BadOption(
+                f"combine={given}: weights for channels are given by combine=lambda fm: ls.weighted(fm, {{3: 0.5}}), or as"
+                " the file of combine='weights:w.npy'"
+            )
         raise BadOption(f"combine={rule!r}: use the name of a combination, or a function of a feature map")
     if row.model:
         return row.function(fm, target)

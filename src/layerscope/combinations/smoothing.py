@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import whole
-from ..core.conversion import only_map
+from ..core.conversion import only_map, require_array
 from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
 from ..core.origin import Origin
@@ -106,6 +106,8 @@ def needed_origin(fm: Any, name: str) -> Origin:
     """What can run the model again for this map. Raises `BadOption` where nothing can."""
     origin = fm.origin if isinstance(fm, FeatureMap) else None
     if origin is None:
+        if not isinstance(fm, FeatureMap):
+            require_array(fm)
         raise BadOption(
             f"{name} runs the model again, and this map has no link to its model",
             "use a map that Scope.capture returned for a model with one input, not one from a file, a stream, a copy, a"

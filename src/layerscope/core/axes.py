@@ -111,11 +111,15 @@ def likelier_layout(axes: str, shape: Sequence[int]) -> str | None:
 
     >>> likelier_layout("hwc", (64, 224, 224))
     'chw'
+    >>> likelier_layout("hwc", (1, 224, 224))
+    'bhw'
     >>> likelier_layout("hw", (1, 25088)), likelier_layout("hwc", (224, 224, 64))
     ('bc', None)
     """
     if axes == "hw" and shape[0] == 1 and shape[1] >= 16:  # what `predict` gives for a dense layer
         return "bc"
+    if axes == "hwc" and shape[0] == 1 and shape[1] == shape[2] >= 16:  # what a mean over the channels leaves
+        return "bhw"
     convention = axes[-3:]
     if convention not in ("hwc", "chw"):
         return None

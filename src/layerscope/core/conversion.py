@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,18 @@ def only_map(values: Any) -> Any:
             f"choose one by its name, maps[{names[0]}]; compare() shows them side by side",
         )
     return next(iter(values.values()))
+
+
+def require_array(values: Any) -> None:
+    """Raises `BadLayout` for a model and anything else that holds no numbers, with the way from a model to its maps.
+
+    >>> require_array([0.5, 1.0])
+    """
+    if isinstance(values, str) or not (is_array(values) or isinstance(values, Sequence | Number)):
+        raise BadLayout(
+            f"a feature map or an array of numbers is needed, and this is a {type(values).__name__}",
+            "the maps of a model's layers come from ls.open(model).capture(image, layer)",
+        )
 
 
 def to_host(array: Any) -> np.ndarray:

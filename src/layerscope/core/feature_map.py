@@ -15,7 +15,7 @@ from ..errors import BadChannels, BadLayout, BadOption
 from ..safe_text import counted, printable, writable
 from . import axes as _axes
 from . import npz, tables
-from .conversion import as_float32, as_numpy, only_map
+from .conversion import as_float32, as_numpy, only_map, require_array
 from .layer import Layer
 from .linear import Linear
 from .note import Note
@@ -424,6 +424,7 @@ def as_map(values: Any, layout: str | None = None, grid: Sequence[int] | None = 
         return values
     if hasattr(values, "to_matplotlib"):
         raise BadLayout("this is a finished picture: give the feature map that it was drawn from")
+    require_array(values)
     return FeatureMap.of_array(values, layout, grid)
 
 

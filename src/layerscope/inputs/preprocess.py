@@ -62,7 +62,7 @@ def choose(preprocess: Any, facts: Facts, size: int | str | Sequence[int] | None
     >>> recipe.name, plan.size, plan.note
     ('caffe', (224, 224), 'preprocessing from keras.applications; size fixed by the model')
     """
-    if preprocess is None:
+    if preprocess is None or (isinstance(preprocess, str) and preprocess.lower() == "none"):
         first = facts.inputs[0] if facts.inputs else Input("", "", ())
         return READY, InputPlan(first.axes, None, 0, first.dtype, note="ready batch")
     entry = _image_input(facts)

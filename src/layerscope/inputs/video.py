@@ -114,6 +114,9 @@ class Video:
             )
         self._number = {time: number for number, time in enumerate(self._times)}
 
+    def __repr__(self) -> str:
+        return f"<Video {self.path.name}>"
+
     def numbers(self, frames: Any) -> list[int]:
         """The frames that a user means, in order, each once."""
         count = len(self._times)

@@ -107,9 +107,11 @@ def draw_heatmap(whole: FeatureMap, options: DrawOptions) -> Picture:
     if is_grouped(whole):
         return grouped_map(whole, options)
     if not is_rgb(whole) and whole.shape[-1] != 1:
+        unnamed = whole.layer.axes == "hwc" and whole.spatial[1] == whole.shape[-1]
         raise BadLayout(
             f"a heat map shows one channel, this map has {whole.shape[-1]}: combine them first (mean, weighted, pca …),"
             " or draw them all with sheet()"
+            + (". Of an array [image, height, width] draw one image, array[0], or give layout='bhw'" if unnamed else "")
         )
     if len(whole.spatial) == 3:
         raise BadLayout("a heat map is two-dimensional; the slices of a volume are drawn by montage()")

@@ -18,6 +18,7 @@ from ..picture.caption import caption, quantity, title_of
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..safe_text import counted
+from ..scope.open import scope_of
 from ..scope.run import provenance
 from ..scope.scope import Scope
 from ..surface import option
@@ -33,7 +34,7 @@ FOLDS = ("rgb", "norm", "mean")
 
 @keywords
 def kernels(
-    scope: Scope,
+    scope: Any,
     layer: Any,
     *,
     filters: Sequence[int] | slice | None = None,
@@ -64,7 +65,7 @@ def kernels(
     [0, 5]
 
     Args:
-        scope: What `open` gives.
+        scope: A `Scope`, or what `open` takes (a model object, a file, a reference).
         layer: One convolution: its path, a part of its path, or its index.
         filters: The numbers of the filters, or a slice. All by default.
         inputs: What becomes of a filter's input channels. `"rgb"`: the three of the first layer as colours; grey is 0,
@@ -88,6 +89,7 @@ def kernels(
 
     Raises:
         LayerNotFound: A layer that doesn't exist.
+        ModelNotReadable: A model that can't be opened; with its children `BackendMissing` and `TrustRequired`.
         BadScale: A scale or colours that don't exist.
         BadOption: No such weights, filters or inputs, or any other option is invalid.
     """
@@ -104,7 +106,7 @@ def kernels(
         bar=bar,
         theme=theme,
     )
-    return _draw(scope, layer, options, filters=filters, inputs=inputs, images=images).themed(theme)
+    return _draw(scope_of(scope), layer, options, filters=filters, inputs=inputs, images=images).themed(theme)
 
 
 def _draw(scope: Scope, layer: Any, options: DrawOptions, *, filters: Any, inputs: Any, images: Any) -> Picture:

@@ -214,7 +214,10 @@ def capture_one(scope: Scope, image: Any, layer: Any, **capturing: Any) -> Featu
     maps = scope.capture(image, layer, **capturing)
     if len(maps) != 1:
         names = ", ".join([*maps][:MOST_NAMED]) + (", …" if len(maps) > MOST_NAMED else "")
-        raise BadOption(f"{layer!r} selects {len(maps)} feature maps ({names}): choose one; capture() returns all")
+        all_of = by_surface(
+            "ls.compare(maps) shows several side by side, and capture() returns them", "compare shows several"
+        )
+        raise BadOption(f"{layer!r} selects {len(maps)} feature maps ({names}): choose one; {all_of}")
     (fm,) = maps.values()
     _check_one(fm)
     return fm

@@ -107,6 +107,11 @@ def open(
     return Scope(model, reader, recipe, names or _labels(labels, facts), plan, facts, name or facts.name)
 
 
+def scope_of(model: Any, **opening: Any) -> Scope:
+    """A `Scope` as it is, and one on anything else that `open` takes."""
+    return model if isinstance(model, Scope) else open(model, **opening)
+
+
 def demo_model() -> Path:
     """The file of the embedded network: EfficientNet-Lite0 for ImageNet's 1,000 classes, as ONNX.
 

@@ -29,7 +29,7 @@ def resolve_target(scope: Scope, target: Any) -> Target | None:
             return labels.index(target)
         named = [index for index, label in enumerate(labels) if label.casefold() == target.casefold()]
         if len(named) != 1:
-            raise BadOption(f"no class {target!r}{like(target, labels) or '.'} Use a class index")
+            raise BadOption(f"no class {target!r}{like(target, labels) or '.'} Use a class index{_naming(scope)}")
         return named[0]
     if target is None:
         return target
@@ -43,6 +43,14 @@ def resolve_target(scope: Scope, target: Any) -> Target | None:
         raise BadOption(
             f"{option('target', target)}: give a class index, a label, or a function of the output"
         ) from None
+
+
+def _naming(scope: Scope) -> str:
+    """How classes get names where the model has none."""
+    if scope.labels:
+        return ""
+    given = by_surface("labels=['cat', 'dog', …]", "--labels FILE")
+    return f", or name the classes with {given} or {option('labels', 'imagenet')} (a model of ImageNet's 1,000 classes)"
 
 
 @dataclass(frozen=True)

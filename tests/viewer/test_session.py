@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pytest
 
+import layerscope as ls
 from helpers.viewer import PHOTO, read, shapes_session, tiny_session, values_of
 from layerscope.errors import BadOption
+from layerscope.testing.tiny import Step, TinyBackend, TinyModel
+from layerscope.viewer.session import Session
 
 
 @pytest.fixture
@@ -19,10 +22,23 @@ def test_the_manifest_is_json_and_lists_every_call(session):
     assert json.loads(json.dumps(manifest, allow_nan=False)) == manifest
     assert [layer["path"] for layer in manifest["layers"]] == ["conv1", "act:0", "conv2", "act:1", "head", "spare"]
     assert [layer["kind_of"] for layer in manifest["layers"]] == ["map", "map", "map", "map", "vector", "none"]
-    assert manifest["first"] == {"input": "i0", "layer": "l3"}
+    assert manifest["first"] == {"input": "i0", "layer": "l1"}
     assert manifest["inputs"][0] | {"predictions": None} == {
         "id": "i0", "name": "array-0", "width": 16, "height": 12, "predictions": None
     }  # fmt: skip
+
+
+def test_first_is_the_first_stage_with_more_channels_than_a_photo():
+    steps = [
+        Step("grey", "Conv", "bchw", lambda x: x[:, :1]),
+        Step("stem", "Conv", "bchw", lambda x: np.repeat(x, 4, 1)[:, :, ::2, ::2]),
+        Step("deep", "Conv", "bchw", lambda x: x[:, :, ::2, ::2]),
+    ]
+    scope = ls.open(TinyModel(steps), backend=TinyBackend(), preprocess="unit", size=16)
+    for layers in (None, "stages", ["grey", "deep"]):
+        manifest = Session(scope, PHOTO, layers).answer("manifest").result
+        names = {layer["id"]: layer["path"] for layer in manifest["layers"]}
+        assert names[manifest["first"]["layer"]] == ("grey" if isinstance(layers, list) else "stem")
 
 
 def test_a_map_is_that_of_the_capture(session):

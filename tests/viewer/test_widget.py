@@ -62,9 +62,9 @@ def test_a_saved_notebook_has_the_sheet_once(widget, scope, photo):
     data, _ = widget._repr_mimebundle_()
     assert {*data} == {"text/plain", WIDGET_VIEW, "image/png"}
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB"))
-    drawn = ls.sheet(scope.capture(photo, "act:1")["act:1"])
+    drawn = ls.sheet(scope.capture(photo, "act:0")["act:0"])
     assert np.array_equal(shown, np.asarray(Image.open(io.BytesIO(drawn.png())).convert("RGB")))
-    assert data["text/plain"] == "<layerscope widget: tiny · photo.png, act:1>"
+    assert data["text/plain"] == "<layerscope widget: tiny · photo.png, act:0>"
 
 
 @pytest.mark.parametrize("code", [False, True], ids=["Jupyter", "VS Code"])
@@ -87,7 +87,7 @@ def test_no_values_are_in_its_traits(widget):
     state = {name: value for name, value in widget.get_state().items() if name not in ("_esm", "_style")}
     assert len(json.dumps({name: value for name, value in state.items() if name != "layout"})) < 1500
     (kind, opened, buffers), *_ = widget.comm.sent
-    assert kind == "comm_open" and not buffers and opened["state"]["view"]["layer"] == "l3"
+    assert kind == "comm_open" and not buffers and opened["state"]["view"]["layer"] == "l1"
 
 
 def test_the_page_follows_the_view_that_python_sets(widget):

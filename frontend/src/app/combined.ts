@@ -4,8 +4,8 @@ import { computed, effect, type ReadonlySignal, signal } from '@preact/signals'
 import { drag, matrix, rectified, rgb, weighted } from '../core/combine'
 import { pixel, usualColors } from '../core/paint'
 import { type Scale, scaleOfPlane } from '../core/scale'
-import type { CombineMeta } from '../core/types'
-import type { Payload } from './app'
+import type { CombineMeta, LayerInfo } from '../core/types'
+import type { App, Payload } from './app'
 import { type Source, Tiles } from './raster'
 import type { Side } from './side'
 
@@ -15,6 +15,23 @@ export const OWN = [
   ['mean', 'Mean of all'],
   ['weights', 'Weighted sum'],
 ] as const
+
+/** The manifest's combinations that a layer has, beside the page's own. */
+export const offered = ({ manifest }: App, { kind_of: kind }: LayerInfo) =>
+  manifest.value.combinations.filter(
+    ({ name, layers }) => name !== 'mean' && (layers === 'all' || (layers === 'attention') === (kind === 'attention')),
+  )
+
+/** Aims at a class; where what is shown is for none, with the first map that is for one. */
+export function aim(app: App, target: number) {
+  const [side] = app.sides
+  const { rows = 1, columns = 1 } = side.source.value ?? {}
+  const maps = offered(app, side.layer.value).filter(each => each.needs === 'target' && rows * columns > 1)
+  const rule = maps.find(each => each.name === app.view.value.mode) ?? maps[0]
+  app.set({ target, ...(rule && { mode: rule.name }) })
+  if (!rule)
+    app.message.value = 'This layer has no map for a class: that takes gradients, or the layer before the classifier.'
+}
 
 type Group = NonNullable<CombineMeta['groups']>[number]
 

@@ -3,7 +3,7 @@
 import { useComputed, useSignal, useSignalEffect } from '@preact/signals'
 import { useRef } from 'preact/hooks'
 import type { App } from '../app/app'
-import { type Combined as Map2, OWN } from '../app/combined'
+import { type Combined as Map2, OWN, offered } from '../app/combined'
 import { Plate } from '../app/raster'
 import type { Side } from '../app/side'
 import { pixel } from '../core/paint'
@@ -17,10 +17,7 @@ export function Combined({ app, side }: { app: App; side: Side }) {
   const { combinations, model } = app.manifest.value
   const rule = combinations.find(each => each.name === view.mode)
   const shown = side.combined.value
-  const kind = side.layer.value.kind_of
-  const fits = combinations.filter(
-    ({ name, layers }) => name !== 'mean' && (layers === 'all' || (layers === 'attention') === (kind === 'attention')),
-  )
+  const fits = offered(app, side.layer.value)
   const modes: Choices = [...OWN, ...fits.map(each => [each.name, each.label] as const)]
   if (side.source.value?.rows === 1 && side.source.value.columns === 1) return null
   return (

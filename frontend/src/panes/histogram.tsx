@@ -178,22 +178,27 @@ export function Histogram({ app, side }: { app: App; side: Side }) {
   )
 }
 
-/** The channels that react most at the pinned unit. */
+/** The channels that tell the pinned unit from the rest of the map, as `ls.strongest(by="contrast")` ranks them. */
 function Strongest({ app, side }: { app: App; side: Side }) {
   const unit = app.of('unit').value
   const source = side.source.value
   if (!unit || !source || source.rows * source.columns === 1) return null
   const at = unit[0] * source.columns + unit[1]
-  const values = Array.from({ length: source.count }, (_, each) => [each, source.plane(each)[at]!] as const)
+  const mean = side.data.value!.figures['mean']!
+  const values = Array.from({ length: source.count }, (_, each) => {
+    const value = source.plane(each)[at]!
+    return { each, value, above: value - mean[each]! }
+  })
   const top = values
-    .filter(([, value]) => value > 0)
-    .sort((a, b) => b[1] - a[1])
+    .filter(({ above }) => above > 0 && above < Infinity)
+    .sort((a, b) => b.above - a.above)
     .slice(0, 6)
   return (
     <>
-      <h3>Strongest at the pinned unit</h3>
+      <h3>Strongest at this place</h3>
+      <p class="note">by how far the value is above the channel’s mean</p>
       <ol class="classes">
-        {top.map(([each, value]) => (
+        {top.map(({ each, value, above }) => (
           <li key={each}>
             <button
               type="button"
@@ -201,7 +206,9 @@ function Strongest({ app, side }: { app: App; side: Side }) {
               onClick={() => app.set({ active: side.number(each) })}
             >
               <span>channel {side.number(each)}</span>
-              <span>{number(value)}</span>
+              <span>
+                {number(value)} (+{number(above)})
+              </span>
             </button>
           </li>
         ))}

@@ -3,7 +3,7 @@
 import { useComputed, useSignalEffect } from '@preact/signals'
 import { useRef } from 'preact/hooks'
 import type { App } from '../app/app'
-import type { Combined } from '../app/combined'
+import { aim, type Combined } from '../app/combined'
 import type { Photo, Side } from '../app/side'
 import { cell, field, unitAt } from '../core/regions'
 import { Button, context, inks, point, type Size, useSize } from './parts'
@@ -96,7 +96,7 @@ export function Input({ app, side }: { app: App; side: Side }) {
                 type="button"
                 title={`Class ${each.index}${each.note && ` · ${each.note}`}`}
                 aria-pressed={app.view.value.target === each.index}
-                onClick={() => app.set({ target: each.index })}
+                onClick={() => aim(app, each.index)}
               >
                 <span>{each.label}</span>
                 <span>{(shares ? percent : number)(each.probability ?? Number.NaN)}</span>

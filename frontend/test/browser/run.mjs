@@ -6,6 +6,7 @@ import access from './access.spec.mjs'
 import kinds from './kinds.spec.mjs'
 import linked from './linked.spec.mjs'
 import page from './page.spec.mjs'
+import reach from './reach.spec.mjs'
 import { Stage } from './stage.mjs'
 import state from './state.spec.mjs'
 import values from './values.spec.mjs'
@@ -17,7 +18,7 @@ const only = process.env.ONLY && new RegExp(process.env.ONLY)
 const check = (name, act, hosts = ['page', 'report']) => {
   if (hosts.includes(stage.host) && (!only || only.test(name))) test(`${stage.host}: ${name}`, { timeout: 60_000 }, act)
 }
-for (const spec of [values, kinds, linked, state, access, page]) spec({ check, stage })
+for (const spec of [values, kinds, linked, state, reach, access, page]) spec({ check, stage })
 after(async () => {
   await stage.close()
   writeFileSync(setting.lines, JSON.stringify(stage.lines))

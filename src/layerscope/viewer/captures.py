@@ -21,6 +21,7 @@ from .maps import one_of
 from .turns import Job, Turns
 
 TOP = 5
+COLORS = 3  # channels that a photo has
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,17 @@ def layers_of(table: LayerTable, chosen: Any) -> list[Layer]:
 
 
 def first_layer(table: LayerTable, layers: Sequence[Layer], chosen: Any) -> int | None:
-    """The number of the layer that is shown first: of those chosen the first, else the last with a picture."""
+    """The number of the layer that is shown first: of those chosen the first; without a choice the first stage of a model.
+
+    A stage of few channels is arithmetic in front of a network rather than a layer to look at.
+    """
     shown = [number for number, layer in enumerate(layers) if layer.showable]
-    if chosen is None and shown:
+    if chosen is None or (isinstance(chosen, str) and chosen == "stages"):
         try:
-            paths = [layer.path for layer in layers]
-            return paths.index(table.choose("last")[-1].path)
+            stages = table.choose("stages")
         except (LayerNotFound, LayerNotCalled):
-            return shown[-1]
+            stages = []
+        worth = [stage for stage in stages if (stage.channels or 0) > COLORS] or stages
+        paths = [layer.path for layer in layers]
+        return next((paths.index(stage.path) for stage in worth), shown[0] if shown else None)
     return shown[0] if shown else None

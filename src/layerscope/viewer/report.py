@@ -126,7 +126,7 @@ def written(session: Session) -> tuple[str, list[str]]:
         "layers": kept,
         "combinations": [each for each in manifest["combinations"] if each["name"] in held],
         "caps": {"request": False, "upload": False, "exact": False},
-        "first": first if first["layer"] in [layer["id"] for layer in kept] else {**first, "layer": kept[-1]["id"]},
+        "first": first if first["layer"] in [layer["id"] for layer in kept] else {**first, "layer": kept[0]["id"]},
         "notes": [*manifest["notes"], *notes],
     }
     parts = {**photos, **maps, **combined}

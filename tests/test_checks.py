@@ -99,6 +99,8 @@ def test_one_channel_is_a_number():
 def test_names_of_the_package_that_are_misspelt_are_recognised():
     with pytest.raises(AttributeError, match="'grad_cam'"):
         ls.gradcam  # noqa: B018
+    with pytest.raises(AttributeError, match=r"ls.open\(model\).layers"):
+        ls.layers  # noqa: B018
 
 
 def test_a_class_is_found_in_any_letters_and_by_its_word():

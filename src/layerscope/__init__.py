@@ -69,6 +69,7 @@ PUBLIC = {
 }
 # Modules that are used by their own name: `ls.callbacks.KerasCallback`, `ls.terminal.draw`.
 PUBLIC_MODULES = ("callbacks", "terminal")
+OF_SCOPE = ("layers", "capture", "stream", "predict")  # what is asked for here, and is a method of `Scope`
 
 _HOME = {name: module for module, names in PUBLIC.items() for name in names.split()}
 
@@ -90,6 +91,8 @@ def _near(name: str) -> str:
     """What the message for an unknown name ends with; `grad_cam` for `gradcam`. Nothing for the names that Python asks for."""
     from .errors import near
 
+    if name in OF_SCOPE:
+        return f"; ls.open(model).{name}(…) does that"
     return "" if name.startswith("_") else near(name, __dir__())
 
 

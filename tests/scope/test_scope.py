@@ -357,7 +357,7 @@ def test_what_last_is_does_not_depend_on_what_was_captured_before():
 def test_a_scope_shows_what_a_user_calls():
     names = {name for name in dir(ls.Scope) if not name.startswith("_")}
     assert names - {*ls.Scope.__dataclass_fields__} == {
-        *("layers", "explained", "capture", "stream", "predict", "head", "kernel", "label")
+        *("layers", "explained", "capture", "stream", "predict", "head", "kernel", "label", "widget")
     }
 
 

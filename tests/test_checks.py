@@ -57,6 +57,7 @@ def test_a_small_limit_of_pixels_is_a_number_of_pixels(monkeypatch):
         (lambda fm: ls.show(fm), "sheet()"),
         (lambda fm: ls.show(fm.values), "ls.sheet(array)"),
         (lambda fm: ls.open(fm.values), "ls.sheet(array)"),
+        (lambda fm: ls.show("demo", np.zeros((1, 8, 8, 64)), "_conv_stem"), "ls.sheet(array)"),
         (lambda fm: ls.mean(ls.open("demo")), "ls.open(model).capture(image, layer)"),
         (lambda fm: ls.grad_cam(ls.open("demo")), "ls.open(model).capture(image, layer)"),
         (lambda fm: ls.class_cam("demo", 3), "str"),

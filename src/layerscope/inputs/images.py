@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..checks import whole
+from ..checks import OF_ARRAY, whole
 from ..core.conversion import is_array
 from ..errors import ImageNotReadable, ImagesSkipped
 from ..files import open_regular
@@ -257,7 +257,7 @@ def _check_batch(shape: tuple[int, ...]) -> None:
         advice = " use array.transpose(0, 2, 3, 1), or tensor.permute(0, 2, 3, 1);" if shape[1] in (1, 3, 4) else ""
         raise ImageNotReadable(
             f"a batch of images has the shape (N, H, W, 1, 3 or 4), this array has {shape}:{advice} a batch that is "
-            f"ready for the model needs {option('preprocess', None)}"
+            f"ready for the model needs {option('preprocess', None)}{'' if advice else f', and {OF_ARRAY}'}"
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,6 +21,7 @@ from layerscope.testing.tiny import Step, TinyModel
 
 from .viewer import ShapesBackend, numbers
 
+FRONTEND = Path(__file__).parents[2] / "frontend"
 HOSTILE = "<img src=x onerror=hacked=1>"
 CAT = ["_blocks.2._project_conv", "_blocks.4._swish:1", "_fc"]
 # Of each layer the sheets that are compared, by what is chosen above them.
@@ -180,3 +182,20 @@ def node() -> str | None:
         if own.exists():
             return str(own)
     return program("node")
+
+
+def check_installed() -> None:
+    """Skips the test where the machine has no browser to test in; in CI it fails."""
+    reason = _missing()
+    if reason and os.environ.get("CI"):
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+def _missing() -> str | None:
+    if not node():
+        return "there is no Node"
+    if not (FRONTEND / "node_modules/playwright-core").exists():
+        return "playwright-core isn't installed: make frontend"
+    return None if chromium() else "there is no Chromium: scripts/install_browser.sh"

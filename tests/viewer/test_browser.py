@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -12,31 +11,13 @@ import layerscope as ls
 from helpers import browser
 from helpers.browser import CAT, HOSTILE, Slow
 
-FRONTEND = Path(__file__).parents[2] / "frontend"
 SHAPES = ["odd", "volume", "sequence", "vector", "attention", HOSTILE, "slow"]
 
 
-def missing():
-    """What a browser test needs and this machine lacks."""
-    if not browser.node():
-        return "there is no Node"
-    if not (FRONTEND / "node_modules/playwright-core").exists():
-        return "playwright-core isn't installed: make frontend"
-    return None if browser.chromium() else "there is no Chromium: scripts/install_browser.sh"
-
-
 @pytest.fixture(scope="module")
-def needs():
-    reason = missing()
-    if reason and os.environ.get("CI"):
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def staged(needs, tmp_path_factory):
+def staged(tmp_path_factory):
     """The models as page and report, and a file with what Python says of them."""
+    browser.check_installed()
     folder = tmp_path_factory.mktemp("browser")
     plain, hostile, added = browser.photos(folder)
     slow, cat = Slow(), ls.open("demo")
@@ -82,7 +63,7 @@ def run(staged, host):
     command = [
         browser.node(),
         "--test-reporter=spec",
-        str(FRONTEND / "test/browser/run.mjs"),
+        str(browser.FRONTEND / "test/browser/run.mjs"),
         str(folder / f"{host}.json"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)

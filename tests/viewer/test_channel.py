@@ -3,6 +3,7 @@
 import base64
 import queue
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -168,6 +169,8 @@ def test_the_last_view_that_goes_releases_all_and_another_one_finds_it_working(p
     page.reply()
     assert session._cache.held and len(threads()) > before
     page.say("a-gone", "gone")
+    assert page.next() == ({"id": "who"}, [])
+    page.say("b-here", "here")
     assert session._cache.held
     ending = list(threads())
     page.say("b-gone", "gone")
@@ -175,3 +178,15 @@ def test_the_last_view_that_goes_releases_all_and_another_one_finds_it_working(p
     for each in ending[before:]:
         each.join(20)
     assert page.ask("map", input="i0", layer="l0")[0]["ok"]
+
+
+def test_views_whose_window_was_closed_hold_nothing_when_another_one_goes(page, session, monkeypatch):
+    monkeypatch.setattr(channel_module, "PATIENCE", 0.01)
+    for view in "ab":
+        page.say(f"{view}-1", "map", params={"input": "i0", "layer": "l0"})
+        page.reply()
+    page.say("a-gone", "gone")
+    until = time.monotonic() + 20
+    while session._cache.held and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not session._cache.held and not page.channel._lanes

@@ -69,16 +69,19 @@ export class App {
     })
     const shared = host.view
     if (shared) {
-      let outside = false
+      // What one side sets comes back from it as a change.
+      let passing = false
+      const pass = (act: () => void) => {
+        if (passing) return
+        passing = true
+        act()
+        passing = false
+      }
       this.ends.push(
-        shared.on(partial => {
-          outside = true
-          this.set(partial)
-          outside = false
-        }),
+        shared.on(partial => pass(() => this.set(partial))),
         effect(() => {
           const view = this.view.value
-          if (!outside) shared.set(view)
+          pass(() => shared.set(view))
         }),
       )
     }

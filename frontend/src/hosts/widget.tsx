@@ -45,7 +45,10 @@ class WidgetHost implements Host {
     private readonly model: Model,
     signal: AbortSignal,
   ) {
-    const receive = (message: Message, buffers: DataView[]) => this.waiting.get(message.id)?.(message, buffers)
+    const receive = (message: Message, buffers: DataView[]) => {
+      if (message.id === 'who') this.tell('here')
+      this.waiting.get(message.id)?.(message, buffers)
+    }
     model.on('msg:custom', receive)
     signal.addEventListener('abort', () => model.off('msg:custom', receive))
     this.view = {
@@ -112,9 +115,9 @@ class WidgetHost implements Host {
     })
   }
 
-  /** Python frees what it holds for this view. */
-  leave() {
-    this.model.send({ id: `${this.prefix}-gone`, op: 'gone' })
+  /** That this view has gone, so that Python frees what it holds for it; or that it is still here. */
+  tell(op: 'gone' | 'here') {
+    this.model.send({ id: `${this.prefix}-${op}`, op })
   }
 }
 
@@ -177,7 +180,7 @@ function render({ model, el, signal: gone }: { model: Model; el: HTMLElement; si
     watch.disconnect()
     close()
     control.abort()
-    host.leave()
+    host.tell('gone')
     for (const each of hidden) each.style.display = ''
   }
   gone?.addEventListener('abort', end)

@@ -9,7 +9,7 @@ import { Button } from './parts'
 import { number, percent, reading } from './words'
 
 export function Readout({ app }: { app: App }) {
-  const exact = useSignal<{ key: string; text: string } | null>(null)
+  const exact = useSignal('')
   useSignalEffect(() => {
     const probe = app.probe.value
     const slice = app.of('slice').value
@@ -19,16 +19,21 @@ export function Readout({ app }: { app: App }) {
     const { input, layer } = data.meta
     const channel = probe.side.number(probe.channel)
     const position = data.slices > 1 ? [slice, ...probe.unit] : data.meta.kind === 'map' ? probe.unit : [probe.unit[1]]
-    const key = JSON.stringify([input, layer, channel, position])
     // Asked for where the pointer rests, so that moving it costs nothing.
+    let left = false
     const timer = setTimeout(() => {
       app.ask<Exact>('probe', { input, layer, channel, position }).then(
-        ({ result }) => (exact.value = { key, text: result.text }),
-        () => (exact.value = null),
+        ({ result }) => {
+          if (!left) exact.value = result.text
+        },
+        () => {},
       )
     }, 120)
-    exact.value = null
-    return () => clearTimeout(timer)
+    exact.value = ''
+    return () => {
+      left = true
+      clearTimeout(timer)
+    }
   })
   useSignalEffect(() => {
     const { length } = app.message.value
@@ -41,7 +46,7 @@ export function Readout({ app }: { app: App }) {
   return (
     <div class="readout">
       <output aria-live="polite" aria-atomic="true">
-        {parts(app, exact.value?.text).map(([name, text]) => (
+        {parts(app, exact.value).map(([name, text]) => (
           <span key={name}>
             {name} <b>{text}</b>{' '}
           </span>
@@ -71,7 +76,7 @@ export function Readout({ app }: { app: App }) {
 }
 
 /** Name and text of each part of the line. */
-function parts(app: App, exact: string | undefined): [string, string][] {
+function parts(app: App, exact: string): [string, string][] {
   const probe = app.probe.value
   const data = probe?.side.data.value
   if (!probe || !data) return []
@@ -85,7 +90,7 @@ function parts(app: App, exact: string | undefined): [string, string][] {
     const value = source.plane(channel)[row * source.columns + column]!
     if (source.rows > 1) line.push(['y', String(row)])
     if (source.columns > 1) line.push(['x', String(column)])
-    line.push(['value', exact ?? reading(value, low, high)])
+    line.push(['value', exact || reading(value, low, high)])
   }
   const map = app.of('mode').value !== 'channel' && unit && side.combined.value
   if (map && map.source.rows === side.source.value!.rows) {

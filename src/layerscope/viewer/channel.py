@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from .turns import WAITING, Job
 PIECE = 6_000_000  # bytes of a message; as base64 they are 8 MB
 LONGEST_ID = 64
 OFTEN = 0.25  # seconds from one word on progress to the next
-GONE = "gone"
+GONE, HERE = "gone", "here"
+PATIENCE = 3.0  # seconds in which a view says that it is still here; one whose window was closed says nothing
 
 Send = Callable[[dict[str, Any], list[Any]], object]
 
@@ -62,6 +64,8 @@ class Channel:
             self._leave(view)
             return
         self._views.add(view)
+        if op == HERE:
+            return
         try:
             if "piece" in message:
                 self._collect(id, message["piece"])
@@ -86,6 +90,16 @@ class Channel:
 
     def _leave(self, view: str) -> None:
         self._views.discard(view)
+        if not self._views:
+            self.close()
+            return
+        self._views.clear()
+        self._send({"id": "who"}, [])
+        waiting = threading.Timer(PATIENCE, self._close_unseen)
+        waiting.daemon = True
+        waiting.start()
+
+    def _close_unseen(self) -> None:
         if not self._views:
             self.close()
 

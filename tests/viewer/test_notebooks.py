@@ -1,0 +1,179 @@
+"""The widget in JupyterLab and in marimo, in a real browser (frontend/test/browser/notebook.mjs)."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import layerscope as ls
+from helpers import browser
+
+TOKEN = "of-this-test"
+LAYERS = ["_conv_stem", "_blocks.1._expand_conv"]
+CELLS = [
+    # Answers are cut small, so that they come in pieces.
+    f"""import json
+import layerscope as ls
+from layerscope.viewer import channel
+channel.PIECE = 300_000
+old = globals().get("w")
+w = ls.open("demo").widget(ls.demo_photo(), {LAYERS})
+w.view = {{"layer": "_conv_stem"}}
+w""",
+    f"""v = ls.open("demo").widget(ls.demo_photo(), {LAYERS})
+v.view = {{"layer": "_conv_stem"}}
+v._channel._send = lambda message, buffers: v.send(message, [])
+v""",
+    "print(json.dumps(w.view))",
+    """w.view = {"layer": "_blocks.1._expand_conv", "norm": "symlog", "weights": {3: 0.5, 7: -1}}""",
+    """w.view = {"layer": "nowhere"}""",
+    """print(old._session._cache.held, "bytes,", len(old._channel._lanes), "threads")""",
+]
+MARIMO = f"""import marimo
+
+app = marimo.App(width="full")
+
+
+@app.cell
+def _():
+    import layerscope as ls
+
+    widget = ls.open("demo").widget(ls.demo_photo(), {LAYERS})
+    widget.view = {{"layer": "_conv_stem"}}
+    widget
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory):
+    """A folder with a notebook of each kind, a photo to add, and what numpy has of the layer."""
+    browser.check_installed()
+    folder = tmp_path_factory.mktemp("notebooks")
+    cells = [
+        {"cell_type": "code", "id": f"c{n}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
+        for n, source in enumerate(CELLS)
+    ]
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    notebook = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    (folder / "widget.ipynb").write_text(json.dumps(notebook))
+    (folder / "widget.py").write_text(MARIMO)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)).save(folder / "added.png")
+    fm = ls.open("demo").capture(ls.demo_photo(), LAYERS[0])[LAYERS[0]]
+    (folder / "facts.json").write_text(json.dumps(browser.layer_facts(fm, [])))
+    return folder
+
+
+@contextlib.contextmanager
+def served(command, port, folder, path):
+    """A server in a process of its own, whose settings lie in the folder, until the block ends."""
+    places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "JUPYTERLAB_SETTINGS_DIR")
+    homes = ("JUPYTERLAB_WORKSPACES_DIR", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
+    environment = {**os.environ, **{name: str(folder / "home" / name) for name in (*places, *homes)}}
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(Path(ls.__file__).parents[1]), environment.get("PYTHONPATH")))
+    )
+    (folder / "home/HOME").mkdir(parents=True, exist_ok=True)
+    log = folder / f"{command[0]}.log"
+    with log.open("wb") as file:
+        server = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env=environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        until = time.monotonic() + 90
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).close()
+                break
+            except (urllib.error.URLError, OSError):
+                assert server.poll() is None and time.monotonic() < until, log.read_text(errors="replace")
+                time.sleep(0.2)
+        yield
+    finally:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait(20)
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def check(folder, host, url):
+    setting = {
+        "chromium": browser.chromium(),
+        "host": host,
+        "url": url,
+        "token": TOKEN,
+        "folder": str(folder),
+        "facts": str(folder / "facts.json"),
+        "added": str(folder / "added.png"),
+    }
+    (folder / f"{host}.json").write_text(json.dumps(setting))
+    command = [
+        browser.node(),
+        "--test-reporter=spec",
+        str(browser.FRONTEND / "test/browser/notebook.mjs"),
+        f"{folder}/{host}.json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    print(done.stdout, done.stderr, sep="\n")
+    assert done.returncode == 0, f"the widget doesn't hold its specification in {host}: see above"
+
+
+@pytest.mark.slow
+def test_the_widget_in_jupyterlab(staged):
+    pytest.importorskip("jupyterlab")
+    port = free_port()
+    command = [
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        f"--IdentityProvider.token={TOKEN}",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.expose_app_in_browser=True",
+    ]
+    with served(command, port, staged, f"/api?token={TOKEN}"):
+        check(staged, "jupyter", f"http://127.0.0.1:{port}/lab/tree/widget.ipynb?token={TOKEN}")
+    saved = json.loads((staged / "widget.ipynb").read_text())
+    for cell in saved["cells"][:2]:
+        held = [{*output["data"]} - {"text/plain"} for output in cell["outputs"]]
+        assert held == [{"image/png"}, {"application/vnd.jupyter.widget-view+json"}]
+    assert "widgets" not in saved["metadata"]
+
+
+@pytest.mark.slow
+def test_the_widget_in_marimo(staged):
+    pytest.importorskip("marimo")
+    port = free_port()
+    command = ["marimo", "run", "widget.py", "--headless", "--no-token", "--host=127.0.0.1", f"--port={port}"]
+    with served(command, port, staged, "/health"):
+        check(staged, "marimo", f"http://127.0.0.1:{port}/")

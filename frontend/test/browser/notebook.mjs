@@ -73,6 +73,12 @@ class Shown {
   }
 }
 
+/** Waits for what comes a moment later. */
+async function until(holds) {
+  for (const end = Date.now() + 5000; !(await holds()); await page.waitForTimeout(50))
+    assert.ok(Date.now() < end, `it never came: ${holds}`)
+}
+
 const check = (name, act) => test(`${setting.host}: ${name}`, { timeout: 90_000 }, act)
 
 /** What there is in JupyterLab alone. */
@@ -139,7 +145,8 @@ function jupyter() {
       await page.keyboard.press(key)
     }
     assert.deepEqual(await state(), before)
-    assert.equal((await view()).active, first + 2)
+    // The view follows in Python a moment later.
+    await until(async () => (await view()).active === first + 2)
   })
 
   check('what Python sets is shown, what is chosen is in Python', async () => {

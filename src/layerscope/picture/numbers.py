@@ -71,7 +71,7 @@ def rough_span(low: float, high: float) -> tuple[str, str]:
     """Two numbers in one significant digit, or as whole numbers, where there is no room for more.
 
     >>> rough_span(-13.4, -0.271), rough_span(0.483, 2.92), rough_span(14.2, 14.9)
-    (('−13', '−0.3'), ('0.5', '3'), ('14.2', '14.9'))
+    (('−13', '−0.3'), ('0.5', '3'), ('14', '15'))
     """
     ends = [number(value, max(1, floor(log10(abs(value))) + 1 if value else 1)) for value in (low, high)]
     return (ends[0], ends[1]) if ends[0] != ends[1] else short_span(low, high, 2)

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..backends.common.device import Device
 from ..backends.common.fault import raised_by_own
-from ..backends.keras.names import require_name
+from ..backends.keras.applications import require_name
 from ..backends.protocol import Backend, Facts
 from ..backends.registry import adapt, for_library, for_model, load_file, named, on_device, specs, suffixes
 from ..checks import file_path, flag, keywords

@@ -12,7 +12,7 @@ from PIL import Image
 import layerscope as ls
 from helpers.photos import CAT, pil
 from helpers.wording import raises
-from layerscope.backends.keras.names import require_name
+from layerscope.backends.keras.applications import require_name
 from layerscope.inputs import preprocess
 
 K = keras.layers

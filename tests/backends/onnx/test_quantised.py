@@ -341,7 +341,7 @@ def test_a_network_and_its_quantised_twin_differ_by_what_quantising_changed(twin
     np.testing.assert_array_equal(change.values, a.values - b.values)
     assert len(np.unique(b.values)) <= 256 < len(np.unique(a.values))
     by_kind = {kind_of(note): note for note in change.notes}
-    a_is, b_is = by_kind["sides"].split("; ")
+    a_is, b_is = by_kind["sides"].split(", b is ")
     assert "efficientnet-lite0" in a_is and "codes" in b_is and "int8" in b_is
     share = np.linalg.norm(change.values.ravel()) / np.linalg.norm(b.values.ravel())
     assert f"{share:.3g}" in by_kind["overall"] and 0.001 < share < 0.3

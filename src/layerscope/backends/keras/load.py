@@ -20,9 +20,9 @@ from ...errors import ModelNotReadable, RandomWeights, first_line
 from ...surface import by_surface, option
 from ..formats import trust_required
 from .allowed import Names, refusal
+from .applications import require_name
 from .files import Contents, count_numbers, in_small_letters, load_weights, other_head, read_contents
 from .hdf5 import WHAT, check_weights
-from .names import require_name
 
 OF_APPLICATIONS = "keras.src.applications"
 

@@ -1,5 +1,6 @@
 """Ctrl-C at any moment of a capture or of a method by scores, on every backend: the model and all else as found."""
 
+import contextlib
 import inspect
 import random
 import sys
@@ -14,6 +15,16 @@ from layerscope.core.progress import progress
 MAKERS = {"torch": in_torch, "keras": in_keras, "jax": in_jax, "onnx": in_onnx, "tflite": in_tflite}
 OTHERS = sorted(set(MAKERS) - {"keras"})
 POINTS = 6  # moments at which each is interrupted
+
+
+@pytest.fixture(autouse=True)
+def gradients_as_before():
+    """An interrupt leaves no mode of torch behind, for which every later test would pay."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and not torch.is_grad_enabled():
+        torch.set_grad_enabled(True)
+        pytest.fail("gradients are switched off")
 
 
 class Interrupt(KeyboardInterrupt):
@@ -90,6 +101,23 @@ def test_an_interrupt_at_any_moment_leaves_all_as_it_was(network, method):
         assert (parameters(scope.model), random.getstate(), np.random.get_state()[1].tolist()) == before, at
         np.testing.assert_allclose(run(), expected, rtol=1e-5, atol=1e-6, err_msg=str(at))
     assert stopped > POINTS // 2
+
+
+def test_torch_keeps_its_gradients_wherever_a_capture_is_interrupted():
+    import torch
+
+    scope, own = in_torch()
+    images = own(np.zeros((1, 3, 8, 8), np.float32))
+
+    def run():
+        scope.capture(images, "relu")
+
+    run()
+    total = interrupted(run, -1)
+    for at in range(1, total, max(1, total // 400)):
+        with contextlib.suppress(Interrupt):
+            interrupted(run, at)
+        assert torch.is_grad_enabled(), at
 
 
 @pytest.mark.parametrize("method", [ls.score_cam, ls.ablation_cam, lambda fm, _: ls.eigen_cam(fm, smooth=3, flip=True)])

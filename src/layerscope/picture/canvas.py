@@ -76,8 +76,8 @@ class Frame:
         key = ColorKey(self.key, text, self.quantity) if self.key and self.colorbar else None
         title = self.title if self.heading or (self.heading is None and self.caption) else ""
         subject, marks, under = (self.subject, self.marks, self.notes) if self.caption else ("", (), ())
-        said = {"scale": self.tiles, "variance": key}
-        under = [note for note in under if not said.get(kind_of(note))]
+        elsewhere = {"scale": self.tiles, "variance": key}
+        under = [note for note in under if not elsewhere.get(kind_of(note))]
         margin = round(MARGIN * text) if title or self.caption or self.colorbar else 0
         whole_width = width + (bar.width if bar else key.width if key else 0)
         if title or self.caption:

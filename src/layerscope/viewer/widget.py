@@ -30,7 +30,7 @@ def widget(
 ) -> Widget:
     """The layers of a model for some images as a widget of the notebook: what `view` shows, with no port and no server.
 
-    It talks with the page over the notebook's own channel, so it works in JupyterLab, VS Code, Colab and marimo, on a hub too.
+    It talks with the page over the notebook's own channel, as a hub needs; it is tested in JupyterLab and marimo.
     `widget.view` is what is seen; set fields of it and the page follows. The saved notebook holds the sheet as a picture.
 
     >>> import layerscope as ls

@@ -240,14 +240,14 @@ def _texts(row: Row) -> tuple[str, ...]:
 
 
 def write_readme(groups: Mapping[str, Sequence[Row]], path: Path) -> Path:
-    """Replace what follows the mark in `README.md` by the tables of this run."""
-    kept = path.read_text().partition(MARK)[0]
-    about = ", ".join(f"{name} {value}" for name, value in machine().items())
-    parts = [f"{MARK}\n\n{date.today()}, one thread: {about}"]
+    """Put the tables of these groups into `README.md`, each with what it was measured on; those of other groups stay."""
+    head, _, tables = path.read_text().partition(MARK)
+    sections = {part.partition("\n")[0]: part.strip() for part in tables.split("\n### ")[1:]}
+    about = ", ".join([f"{date.today()}, one thread", *(f"{name} {value}" for name, value in machine().items())])
     for title, rows in groups.items():
-        lines = [f"### {title}", "", "| " + " | ".join(COLUMNS) + " |", "|---|--:|---|--:|--:|--:|---|"]
-        parts.append("\n".join([*lines, *("| " + " | ".join(_texts(row)) + " |" for row in rows)]))
-    path.write_text(kept + "\n\n".join(parts) + "\n")
+        lines = [title, "", about, "", "| " + " | ".join(COLUMNS) + " |", "|---|--:|---|--:|--:|--:|---|"]
+        sections[title] = "\n".join([*lines, *("| " + " | ".join(_texts(row)) + " |" for row in rows)])
+    path.write_text("\n\n### ".join([head + MARK, *sections.values()]) + "\n")
     return path
 
 

@@ -16,27 +16,37 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".avif"),
     *(".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".heic", ".heif", ".jxl"),
 )
+DIGITS = re.compile("[0-9]+")
 
 
 def paths_of(name: str) -> list[Path]:
     """The image files of a path, a folder or a pattern."""
-    if re.match(r"[a-z][a-z0-9+]+://", name, re.IGNORECASE):
-        raise ImageNotReadable(f"{name}: nothing is fetched from the network; download the image and give its path")
-    if not name:
-        raise ImageNotReadable("an empty name is no image: give a path, or '.' for the current folder")
+    check_local(name)
     path = Path(os.path.expanduser(name))
     if os.path.isdir(path):
         return _in_folder(path)
     if os.path.exists(path) or not glob.has_magic(name):
         return [path]
-    suffixes = {*SUFFIXES, path.suffix.lower()}
-    matches = [Path(match) for match in _matches(path)]
-    files = [match for match in matches if match.suffix.lower() in suffixes and os.path.isfile(match)]
+    return [Path(match) for match in matches(path)]
+
+
+def check_local(name: str) -> None:
+    """Raises `ImageNotReadable` for the address of something in the network, and for no name at all."""
+    if re.match(r"[a-z][a-z0-9+]+://", name, re.IGNORECASE):
+        raise ImageNotReadable(f"{name}: nothing is fetched from the network; download the image and give its path")
+    if not name:
+        raise ImageNotReadable("an empty name is no image: give a path, or '.' for the current folder")
+
+
+def matches(pattern: Path) -> list[str]:
+    """The image files that match a pattern, in natural order; those of the suffix that it ends in, too."""
+    suffixes = {*SUFFIXES, pattern.suffix.lower()}
+    files = [match for match in _matches(pattern) if _suffix(match) in suffixes and os.path.isfile(match)]
     if not files:
         raise ImageNotReadable(
-            f"{name}: no image file matches this pattern; the suffixes looked for are {' '.join(SUFFIXES)}"
+            f"{pattern}: no image file matches this pattern; the suffixes looked for are {' '.join(SUFFIXES)}"
         )
-    return sorted(files, key=_natural)
+    return sorted(files, key=_order)
 
 
 def _matches(pattern: Path) -> list[str]:
@@ -80,7 +90,7 @@ def _in_folder(folder: Path) -> list[Path]:
         raise ImageNotReadable(
             f"{folder}: no image in this folder or its sub-folders; the suffixes looked for are {' '.join(SUFFIXES)}"
         )
-    return sorted(images, key=_natural)
+    return sorted(images, key=lambda path: _order(str(path)))
 
 
 def is_image(name: str) -> bool:
@@ -88,7 +98,25 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """A sorting key in which numbers count as numbers: `img2` before `img10`."""
-    parts = re.split(r"([0-9]+)", str(path).lower())
-    return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts if part]
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _order(path: str) -> tuple[str, str]:
+    return natural(path), path
+
+
+def natural(name: str) -> str:
+    """A sorting key in which numbers count as numbers: `img2` before `img10`.
+
+    A number is its length and its digits, behind a sign that is less than all others of a name.
+
+    >>> sorted(["img10", "Img2", "img02b"], key=natural)
+    ['Img2', 'img02b', 'img10']
+    """
+    return DIGITS.sub(_number, name.lower())
+
+
+def _number(match: re.Match[str]) -> str:
+    digits = match[0].lstrip("0")
+    return f"\x01{chr(len(digits))}{digits}"

@@ -18,6 +18,7 @@ from ..core.words import all_channels
 from ..errors import BadOption, near
 from ..safe_text import counted
 from .basis import Stored, fitted_to
+from .eigenvectors import leading
 
 SIDES = ("auto", "above", "below")
 
@@ -171,23 +172,22 @@ def _notes(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -
 def _fitted(rows: Rows, components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, unit directions with fixed signs, and the share of the variance of each."""
     center, count = rows.center()
-    values, directions, size = _directions(rows, center, count, components)
-    kept = len(directions)
-    basis = np.zeros((components, rows.channels))
-    threshold = values[0] * size * np.finfo(np.float32).eps ** 2 if len(values) else 0
-    for component in range(kept):
-        length = np.linalg.norm(directions[component])
-        if values[component] > threshold and length > 0:
-            row = directions[component] / length
+    values, directions, spread = _directions(rows, center, count, components)
+    basis, share = np.zeros((components, rows.channels)), np.zeros(components)
+    threshold = values[0] * min(count, rows.channels) * np.finfo(np.float32).eps ** 2 if len(values) else 0
+    for component, (value, direction) in enumerate(zip(values, directions, strict=True)):
+        length = np.linalg.norm(direction)
+        if value > threshold and length > 0:
+            row = direction / length
             basis[component] = row * np.sign(row[np.argmax(np.abs(row))])
-    share = np.zeros(components)
-    if values.sum() > 0:
-        share[:kept] = values[:kept] / values.sum()
+    if spread > 0:
+        share[: len(values)] = values / spread
     return center, basis, share
 
 
-def _directions(rows: Rows, center: np.ndarray, count: int, most: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """(all eigenvalues, the largest first; the first `most` directions `[k, channel]`, of any length; the matrix's size)."""
+def _directions(rows: Rows, center: np.ndarray, count: int, most: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """(the `most` largest eigenvalues, the largest first; their directions `[k, channel]`, of any length; the sum of all
+    eigenvalues)."""
     channels = len(center)
     wide = count < channels
     if wide:
@@ -201,10 +201,8 @@ def _directions(rows: Rows, center: np.ndarray, count: int, most: int) -> tuple[
                 part = part.astype(np.float64) - center
                 square += part.T @ part
                 step(1)
-    values, vectors = np.linalg.eigh(square)
-    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-    kept = min(most, len(values))
-    return values, (points.T @ vectors[:, :kept]).T if wide else vectors[:, :kept].T, len(square)
+    values, vectors = leading(square, most)
+    return values, vectors @ points if wide else vectors, float(np.trace(square))
 
 
 def first_component(values: np.ndarray, center: bool) -> tuple[np.ndarray, np.ndarray, np.float32]:

@@ -149,3 +149,21 @@ def test_the_command_line_refuses_others(wrong, name, capsys):
         cli.main(["show", "model.onnx", "cat.jpg", *wrong])
     assert left.value.code == 2
     wording(capsys.readouterr().err.splitlines()[-1], name)
+
+
+def test_blocks_of_correlations_and_pairs_that_join_are_counted():
+    values, events = noise(1, 20, 40, 12), []
+    plain = channels_of(values, sort="similarity")
+    with ls.progress(events.append):
+        assert channels_of(values, sort="similarity") == plain
+    pairs = [event for event in events if event.what == "pairs"]
+    assert pairs == [ls.Progress(done, 11, "pairs") for done in range(12)]
+    blocks = [event for event in events if event.what == "blocks"]
+    assert blocks[-1].done == blocks[-1].total
+
+    def stop(event):
+        if event.what == "pairs" and event.done == 3:
+            raise ls.Cancelled("enough")
+
+    with pytest.raises(ls.Cancelled), ls.progress(stop):
+        ls.sheet(values, sort="similarity")

@@ -98,3 +98,23 @@ def test_one_photo_of_several_is_named():
         ls.strongest(fm, (0, 0, 50, 50))
     eye = (95, 170, 30, 40)
     assert ls.strongest(fm, eye, image=1) == ls.strongest(fm.image(0), eye)
+
+
+def test_images_are_counted_and_change_no_digit():
+    values, events = noise(4, 5, 6, 7), []
+    plain = [ls.strongest(values, by=by, top=None) for by in ("mean", "max")], ls.statistics(values)["energy"]
+    with ls.progress(events.append):
+        counted = [ls.strongest(values, by=by, top=None) for by in ("mean", "max")], ls.statistics(values)["energy"]
+    assert counted[0] == plain[0] and np.array_equal(counted[1], plain[1])
+    assert events == [ls.Progress(done, 4, "images") for done in range(5)] * 3
+
+
+@pytest.mark.parametrize("by", ["mean", "max"])
+def test_the_order_in_memory_and_values_that_are_not_finite_change_nothing(by):
+    values = noise(3, 5, 6, 7)
+    values[0, :2, 1, 3], values[1, 1, 1, 4], values[:, :, :, 6] = np.inf, np.nan, np.nan
+    finite = np.where(np.isfinite(values), values, np.nan)[..., :6].astype(float)
+    figure = getattr(np, f"nan{by}")(finite, (0, 1, 2))
+    planes = np.ascontiguousarray(values.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    for memory in (values, planes):
+        assert ls.strongest(memory, by=by, top=None) == [*np.argsort(-figure).tolist(), 6]

@@ -204,12 +204,13 @@ def test_animations_refuse_other_files(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
-def test_frames_are_counted_as_they_are_written(clip, tmp_path, suffix):
+def test_frames_are_counted_as_they_are_drawn_and_written(clip, tmp_path, suffix):
     events, path = [], tmp_path / f"clip{suffix}"
     plain = ls.animate(clip, path, over="t", channel=1).read_bytes()
     with ls.progress(events.append):
         ls.animate(clip, path, over="t", channel=1)
-    assert events == [ls.Progress(done, 6, "frames") for done in range(7)] and path.read_bytes() == plain
+    assert events == [ls.Progress(done, 6, what) for what in ("pictures", "frames") for done in range(7)]
+    assert path.read_bytes() == plain
 
     def interrupt(event):
         if event.done == 3:

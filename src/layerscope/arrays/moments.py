@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,8 +57,9 @@ class Moments:
             getattr(self, name)[:] += getattr(other, name)
 
 
-def moments(values: np.ndarray) -> Moments:
-    """The figures of float32 `[image, *spatial, channel]`, whichever axis lies together in memory."""
+def moments(values: np.ndarray, step: Callable[[int], object] = int) -> Moments:
+    """The figures of float32 `[image, *spatial, channel]`, whichever axis lies together in memory; `step` is told of each
+    image."""
     channels = values.shape[-1]
     whole = Moments.empty(channels)
     for index, image in enumerate(values):
@@ -67,6 +69,7 @@ def moments(values: np.ndarray) -> Moments:
         for channel in np.flatnonzero(~(np.isfinite(counts.low) & np.isfinite(counts.high))).tolist():
             _finite_only(counts, channel, flat[:, channel])
         whole.add(counts, index)
+        step(1)
     whole.variance = _variance(values, whole)
     return whole
 

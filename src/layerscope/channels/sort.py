@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arrays.moments import BLOCK, moments
 from ..core.feature_map import FeatureMap
+from ..core.progress import work
 from ..errors import BadChannels, BadOption, near
 from ..surface import option
 from .statistics import FIGURES, figures
@@ -65,13 +66,17 @@ def correlations(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # In units of the deviation, so that no square leaves the range of float32.
     unit = np.where(known, np.sqrt(np.where(known, per_channel.variance, 1)), np.inf)
     products = np.zeros((len(unit),) * 2, np.float32)
-    step = max(64, BLOCK // len(unit))
-    for start in range(0, len(flat), step):
-        block = flat[start : start + step].astype(np.float64)
-        if broken.any():
-            block = np.where(np.isfinite(block), block, mean)
-        part = ((block - mean) / unit).astype(np.float32)
-        products += part.T @ part
+    # Fewer rows at a time would add up matrices of this size for most of the time.
+    rows = max(256, BLOCK // len(unit))
+    starts = range(0, len(flat), rows)
+    with work(len(starts), "blocks") as step:
+        for start in starts:
+            block = flat[start : start + rows].astype(np.float64)
+            if broken.any():
+                block = np.where(np.isfinite(block), block, mean)
+            part = ((block - mean) / unit).astype(np.float32)
+            products += part.T @ part
+            step(1)
     return products / len(flat), known
 
 
@@ -100,22 +105,24 @@ def _joined(ends: np.ndarray) -> list[int]:
     members: list[list[int]] = [[channel] for channel in range(count)]
     gone = np.zeros(count, np.float32)
     path: list[int] = []
-    for _ in range(count - 1):
-        if not path:
-            path.append(int(np.flatnonzero(gone == 0)[0]))
-        while True:
-            row = near_to[path[-1]] + gone
-            closest = int(row.argmax())
-            if len(path) > 1 and row[path[-2]] >= row[closest]:
-                break
-            path.append(closest)
-        first, second = path.pop(), path.pop()
-        one, other = members[first], members[second]
-        share = np.float32(len(one) / (len(one) + len(other)))
-        row = near_to[first] * share + near_to[second] * (1 - share)
-        near_to[first] = near_to[:, first] = row
-        gone[second] = -np.inf
-        members[first], members[second] = _met(one, other, ends), []
+    with work(count - 1, "pairs") as step:
+        for _ in range(count - 1):
+            if not path:
+                path.append(int(np.flatnonzero(gone == 0)[0]))
+            while True:
+                row = near_to[path[-1]] + gone
+                closest = int(row.argmax())
+                if len(path) > 1 and row[path[-2]] >= row[closest]:
+                    break
+                path.append(closest)
+            first, second = path.pop(), path.pop()
+            one, other = members[first], members[second]
+            share = np.float32(len(one) / (len(one) + len(other)))
+            row = near_to[first] * share + near_to[second] * (1 - share)
+            near_to[first] = near_to[:, first] = row
+            gone[second] = -np.inf
+            members[first], members[second] = _met(one, other, ends), []
+            step(1)
     return max(members, key=len)
 
 

@@ -14,6 +14,7 @@ from ..arrays.moments import moments
 from ..checks import keywords
 from ..core.columns import aligned, columns_within, terminal_width, widths_of
 from ..core.feature_map import as_map
+from ..core.progress import work
 from ..core.tables import as_csv, csv_line
 from ..core.tables import pandas as import_pandas
 from ..errors import BadOption, near
@@ -301,7 +302,8 @@ def statistics(fm: Any, image: int | str | None = None, *, layout: str | None = 
 
 def figures(values: np.ndarray) -> dict[str, np.ndarray]:
     """The columns of `statistics` without the numbers of the channels, of float32 `[image, *spatial, channel]`."""
-    per_channel = moments(values)
+    with work(len(values), "images") as step:
+        per_channel = moments(values, step)
     size, spatial = values.size // values.shape[-1], values.shape[1:-1]
     dead = (per_channel.count == size) & (per_channel.low == 0) & (per_channel.high == 0)
     shares = np.full((2, len(dead)), np.nan)

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays.moments import moments
 from ..checks import keywords, one_of, whole
 from ..core.feature_map import FeatureMap, as_map
+from ..core.progress import work
 from ..errors import BadOption
 
 RULES = ("mean", "max", "contrast")
@@ -60,10 +62,11 @@ def strongest(
     if region is None:
         if by == "contrast":
             raise BadOption("by='contrast' compares a region with the rest", "give region=(top, left, height, width)")
-        weights = np.ones(one.shape[:-1])
+        with work(len(one.ids), "images") as step:
+            figures = moments(one.values, step)
+        reaction = figures.mean if by == "mean" else figures.high
     else:
-        weights = _shares(one, region)[None]
-    reaction = _reaction(one.values, weights, by)
+        reaction = _reaction(one.values, _shares(one, region)[None], by)
     order = np.argsort(-np.where(np.isnan(reaction), -np.inf, reaction), kind="stable")
     return [one.channels[index] for index in order[:top]]
 

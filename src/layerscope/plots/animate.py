@@ -204,10 +204,12 @@ def _draw(frames: _Frames, options: MontageOptions) -> list[Picture]:
     facts = about(fm, rule)
     blank = Note("frame", "")
     framed = [replace(options.framed(frame), notes=(*notes, *word, *[blank] * (most - len(word)))) for word in words]
-    return [
-        grid.picture(code[None], [tile], own, facts)
-        for code, tile, own in zip(codes, frames.tiles, framed, strict=True)
-    ]
+    pictures = []
+    with work(len(framed), "pictures") as step:
+        for code, tile, own in zip(codes, frames.tiles, framed, strict=True):
+            pictures.append(grid.picture(code[None], [tile], own, facts))
+            step(1)
+    return pictures
 
 
 def _check_pictures(pictures: Sequence[Any]) -> list[Picture]:

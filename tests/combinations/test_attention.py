@@ -50,14 +50,25 @@ def test_what_is_made_of_heads_says_so_and_is_still_attention(method, word):
     assert quantity(ls.deviation(whole)) == "standard deviation"
 
 
-def test_attention_that_is_nearly_even_says_what_even_attention_is():
+@pytest.mark.parametrize(
+    ("least", "largest", "words"),
+    [
+        (0.74, 0.76, "24% to 26% below that"),
+        (1.05, 1.2, "5% to 20% above that"),
+        (0.9, 1.3, "from 10% below to 30% above that"),
+        (1.25, 1.25, "is 25% above that"),
+        (1, 1, "within 1% of that"),
+        (0, 7, ""),
+    ],
+)
+def test_attention_that_is_nearly_even_says_how_it_lies_beside_even_attention(least, largest, words):
     fm = weights(0)
-    keys = fm.spatial[1]
-    for rows, expected in ((np.full(fm.shape, 1 / keys), True), (np.eye(*fm.spatial)[None, ..., None], False)):
-        values = np.broadcast_to(rows, fm.shape).astype(np.float32)
-        looked = ls.attention(replace(fm, values=values), 1)
-        notes = [note for note in looked.notes if kind_of(note) == "even"]
-        assert bool(notes) is expected
+    even = np.full(fm.shape, least / fm.spatial[1], np.float32)
+    even[:, :, 3] = largest / fm.spatial[1]
+    notes = [note for note in ls.attention(replace(fm, values=even), 1).notes if kind_of(note) == "even"]
+    assert len(notes) == bool(words)
+    for note in notes:
+        wording(note, "0.143", words)
 
 
 def test_a_sheet_shows_every_head_as_a_matrix_of_queries_and_keys():

@@ -136,6 +136,7 @@ def test_a_sum_without_a_positive_value_is_noted_and_keeps_its_signs():
     np.testing.assert_allclose(combined.values[..., 0], values @ [-1, -2, 0], rtol=1e-5)
     picture = ls.heatmap(combined)
     wording(picture.alt())
+    assert "evidence" not in picture.alt(), "whose weights they are nobody knows"
     assert picture.bar.high < 0, "neither zeroed nor stretched to look like evidence"
     assert "no-evidence" not in map(kind_of, ls.weighted(values, [1, -1, 0]).notes)
     dark = ls.heatmap(ls.weighted(values, [0.0, 0.0, 1e-30]))

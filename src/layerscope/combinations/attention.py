@@ -245,9 +245,23 @@ def even_notes(values: np.ndarray, keys: int) -> tuple[Note, ...]:
     if not float(values.max(initial=0)) < UNEVEN / keys:
         return ()
     even = 1 / keys
-    low, high = float(values.min()) / even - 1, float(values.max()) / even - 1
-    span = f"the map lies {low:+.0%} to {high:+.0%} around it".replace("-", "−")
-    return (Note("even", f"attention spread evenly over all {keys} tokens would be {number(even)} everywhere; {span}"),)
+    place = _beside(float(values.min()) / even - 1, float(values.max()) / even - 1)
+    return (
+        Note("even", f"attention spread evenly over all {keys} tokens would be {number(even)} everywhere; {place}"),
+    )
+
+
+def _beside(low: float, high: float) -> str:
+    """Where a map lies beside a value that its least and its largest are these shares above, in words."""
+    low, high = round(low, 2), round(high, 2)
+    if low < 0 < high:
+        return f"the map goes from {-low:.0%} below to {high:.0%} above that"
+    ends = dict.fromkeys(f"{abs(share):.0%}" for share in sorted((low, high), key=abs))
+    return (
+        f"the map is {' to '.join(ends)} {'above' if high > 0 else 'below'} that"
+        if high or low
+        else "the map is within 1% of that"
+    )
 
 
 def _shared_notes(fm: FeatureMap) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def weighted(fm: Any, weights: Any) -> FeatureMap:
     vector = weight_vector(fm, weights)
     values = weighted_sum(fm.values, vector)[..., None]
     # A map of negative values alone looks like any other once it has colours, so a note says it.
-    notes = () if (values > 0).any() else (Note("no-evidence", "no positive evidence: every value is 0 or below"),)
+    notes = () if (values > 0).any() else (Note("no-evidence", "no value is above 0"),)
     used, channels = np.count_nonzero(vector), all_channels(fm)
     over = channels if used == len(vector) else f"{used} of {channels}"
     notes = (Note("weights", weights_text(fm, vector)), *notes)

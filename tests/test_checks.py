@@ -52,6 +52,7 @@ def test_a_small_limit_of_pixels_is_a_number_of_pixels(monkeypatch):
         (lambda fm: ls.sheet(fm, dark=True), "'theme'"),
         (lambda fm: ls.sheet(fm, dpi=300), "dpi=300"),
         (lambda fm: ls.sheet(fm, figsize=(3, 4)), "width_mm=85"),
+        (lambda fm: ls.show("demo", ls.demo_photo(), width_mm=85), "picture.save('x.pdf', width_mm=85)"),
         (lambda fm: ls.strongest(fm, n=3), "'top'"),
         (lambda fm: ls.strongest(fm, box=(0, 0, 1, 1)), "'region'"),
         (lambda fm: ls.show(fm), "sheet()"),

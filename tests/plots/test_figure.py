@@ -115,6 +115,24 @@ def test_letters_are_large_enough_on_paper_and_touch_no_others(options, size):
     touch_no_others(picture)
 
 
+@pytest.mark.parametrize("size", [7, 56, 224])
+@pytest.mark.parametrize("options", [{}, {"text": 2}, {"combine": "norm", "top": 16}])
+@pytest.mark.parametrize(("width", "columns"), [(82, 4), (84, 4), (120, 5), (180, 8)])
+def test_a_figure_made_for_a_width_on_paper_has_letters_of_six_points_there(width, columns, options, size):
+    picture = ls.figure(captured(size, size, 40), width_mm=width, **{"top": 20, **options})
+    points = width / 25.4 * 72 / picture.width
+    assert min(text.size for text in picture.texts) * points >= 6
+    touch_no_others(picture)
+    tiles = picture.cells[3:]
+    across = sum(cell.y == tiles[0].y for cell in tiles)
+    assert columns - 1 <= across <= columns, "rows of equal length, as many in each as there is room for"
+
+
+def test_columns_that_are_given_stay_where_a_width_is_given_too():
+    tiles = ls.figure(captured(8, 8, 12), columns=6, top=12, width_mm=84).cells[3:]
+    assert sum(cell.y == tiles[0].y for cell in tiles) == 6
+
+
 @pytest.mark.parametrize("size", [(70, 70), (256, 16), (200, 2), (16, 256)])
 @pytest.mark.parametrize("options", [{}, {"columns": 2, "caption": False}, {"text": 3, "columns": 4}, {"columns": 20}])
 def test_ranges_wider_than_their_tiles_and_names_wider_than_the_map_touch_no_others(size, options):
@@ -228,13 +246,15 @@ def test_what_a_figure_cannot_show_is_named(scope):
         ls.figure(scope, PHOTO, "conv1", combine="rollout")
     with raises(ls.BadOption, "image="):
         ls.figure(scope)
+    with raises(ls.BadOption, "image=", "ls.sheet(array)"):
+        ls.figure(noise(1, 4, 4, 3))
     with raises(ls.BadOption, "image="):
         ls.figure(captured(6, 6, 8), PHOTO)
     with raises(ls.BadOption, "2", "fm.image(0)"):
         ls.figure(scope.capture([PHOTO, PHOTO], "conv1"))
     with raises(ls.BadOption, "zoom=3"):
         FigureOptions(zoom=3)
-    for wrong in ({"top": 0}, {"by": "contrast"}, {"top": 2.5}):
+    for wrong in ({"top": 0}, {"by": "contrast"}, {"top": 2.5}, {"width_mm": 0}):
         with raises(ls.BadOption):
             ls.figure(captured(6, 6, 8), **wrong)
 

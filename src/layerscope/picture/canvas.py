@@ -37,7 +37,8 @@ class Frame:
     `ranges` is the scale of tiles that have ranges of their own, which names what lies below them.
     `key` are colours with names, in place of a bar and of a note on the variance; `tiles` is what the colours of tiles with
     ranges of their own mean, which stands in the legend in place of the note on them. `heading` stands in place of the title;
-    without `caption` it is all that is written, without `colorbar` no bar and no key is drawn.
+    without `caption` it is all that is written, without `colorbar` no bar and no key is drawn. Text has at least `narrowest`
+    pixels of a screen.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Frame:
     heading: str | None = None
     caption: bool = True
     colorbar: bool = True
+    narrowest: int = NARROWEST
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", legible(self.heading or self.title))
@@ -81,7 +83,7 @@ class Frame:
         margin = round(MARGIN * text) if title or self.caption or self.colorbar else 0
         whole_width = width + (bar.width if bar else key.width if key else 0)
         if title or self.caption:
-            whole_width = max(whole_width, round(NARROWEST * text))
+            whole_width = max(whole_width, round(self.narrowest * text))
         if self.tiles:
             whole_width = max(whole_width, key_width(self.tiles, text))
         heading = Heading(title, subject, width=whole_width, text=text)

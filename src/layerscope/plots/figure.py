@@ -12,9 +12,9 @@ import numpy as np
 from ..arrays.ranges import extent_of
 from ..channels.query import positions
 from ..channels.strongest import strongest
-from ..checks import keywords, one_of, whole
+from ..checks import OF_ARRAY, keywords, one_of, real, whole
 from ..combinations.registry import combined, row_of, target_of_capture
-from ..core.conversion import only_map
+from ..core.conversion import is_array, only_map
 from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
 from ..core.words import channel_word
@@ -39,15 +39,19 @@ OF_SHEETS = ("page", "per_page", "sort", "statistics", "zoom")
 
 @dataclass(frozen=True, kw_only=True)
 class FigureOptions(OverlayOptions):
-    """What a figure has besides: what makes a channel strong. `top` is how many channels it shows."""
+    """What a figure has besides: what makes a channel strong, and for which width on paper it is. `top` is how many
+    channels it shows."""
 
     by: str = "mean"
+    width_mm: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.top is not None:
             self._set("top", whole("top", self.top, 1, MOST_TILES))
         one_of("by", self.by, BY)
+        if self.width_mm is not None:
+            real("width_mm", self.width_mm, 1, 10_000, unit=" millimetres, such as 84 for a column or 180 for a page")
         for field in fields(DrawOptions):
             value = getattr(self, field.name)
             if field.name in OF_SHEETS and value != field.default:
@@ -73,6 +77,7 @@ def figure(
     top: int | None = None,
     by: str = "mean",
     columns: int | None = None,
+    width_mm: float | None = None,
     on: str = "grey",
     alpha: float | None = None,
     interpolation: str | None = None,
@@ -97,8 +102,8 @@ def figure(
     """A figure for a paper: (a) the photo, (b) the combined map with its bar, (c) the overlay, (d) the strongest channels.
 
     A frame on the photo shows what the model saw. Each channel has a range of its own, printed above it beside its true
-    number. The rows are equally wide, for one column of a journal with `columns=4`, for both with 8, which is usual. A map
-    that is combined already has no (d).
+    number. The rows are equally wide, for one column of a journal with `width_mm=84`, for both without. A map that is
+    combined already has no (d).
 
     >>> import layerscope as ls
     >>> picture = figure("demo", ls.demo_photo(), "_blocks.2", top=4)
@@ -117,7 +122,9 @@ def figure(
             `find_channels`. All by default. The combined map is of all channels.
         top: How many channels (d) shows, up to 100. By default 8, or all of `channels`.
         by: What makes a channel strong: its `"mean"` over the map or its `"max"`.
-        columns: Tiles per row: 4 for a figure 84 mm wide, 8 for one of 180 mm. By default a row or rows of up to 8.
+        columns: Tiles per row. By default a row or rows of up to 8, or of as many as `width_mm` has room for.
+        width_mm: The width on paper that the figure is made for, in millimetres, such as 84 for a column of a journal: rows of
+            4 to 8 tiles, and from 82 mm on letters of 6 points or more. `save` takes the same number.
         on: What the overlay lies on: `"grey"`, the photo without its colours, or `"photo"`.
         alpha: The greatest opacity of the overlay, from 0 to 1.
         interpolation: `"nearest"` or `"smooth"`, as in `overlay`.
@@ -151,7 +158,10 @@ def figure(
     fm = only_map(model)
     if not isinstance(fm, FeatureMap):
         if image is None:
-            raise BadOption("figure() draws what a model makes of a photo: give image=, or a FeatureMap alone")
+            instead = f"; {OF_ARRAY}" if is_array(model) else ""
+            raise BadOption(
+                f"figure() draws what a model makes of a photo: give image=, or a FeatureMap alone{instead}"
+            )
         row = row_of(combine)
         if row is not None and row.joint:
             raise BadOption(f"combine={combine!r} makes one map of several layers: overlay() draws it")
@@ -201,7 +211,7 @@ def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOpt
         ["Overlay"],
     ]
     names += [[shown.words]] if shown else []
-    layout = Layout.of(sketch, bar, shown, names=names, columns=options.columns, text=options.size)
+    layout = Layout.of(sketch, bar, shown, names=names, options=options, millimetres=options.width_mm)
     # The photo is in grey, and a map may stop short of an edge, only there.
     panel = sketch.resized(layout.highs[0], layout.wides[0]).within(layout.width, "(c): ")
     lines = [*panel.lines]
@@ -217,12 +227,9 @@ def draw_figure(whole: FeatureMap, combine: Any, target: Any, options: FigureOpt
         ]
         title = title_of(whole, channels_text(whole, whole.channels))
     key = TileKey.of(shown.rule).painted(shown.rule.palette()) if shown and shown.tiles.ranged and options.bar else None
-    frame = options.framed(
-        Frame(
-            title, lines[0], lines[1:], marks=marks, text=layout.text, tiles=key, ranges=shown.rule if shown else rule
-        )
-    )
-    canvas, pixels, cells = draw_panels(sketch, layout, shown, replace(frame, colorbar=False))
+    frame = Frame(title, lines[0], lines[1:], marks=marks, text=layout.text, tiles=key, narrowest=0)
+    frame = replace(options.framed(frame), ranges=shown.rule if shown else rule, colorbar=False)
+    canvas, pixels, cells = draw_panels(sketch, layout, shown, frame)
     picture = canvas.picture(cells, rule, about(sketch.one, rule), pixels)
     return picture.themed(options.theme)
 

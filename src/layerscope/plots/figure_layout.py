@@ -3,6 +3,7 @@ strongest channels in rows of equal width below."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -15,9 +16,12 @@ from ..core.feature_map import FeatureMap
 from ..picture.canvas import Canvas, Frame
 from ..picture.codes import encode
 from ..picture.colorbar import BAR_GAP, ColorBar
-from ..picture.font import Font, font, small
+from ..picture.export.files import MM_PER_INCH, POINTS
+from ..picture.font import SMALL, Font, font, small
+from ..picture.heading import MARGIN
 from ..picture.scale import Scale
 from ..picture.shapes import Cell
+from .options import DrawOptions
 from .overlay import Sketch
 from .rgb import paper
 from .tiles import Tiles
@@ -25,6 +29,8 @@ from .tiles import Tiles
 # On a screen, in pixels; with columns of that many tiles the letters of a figure 180 mm wide have 7 points.
 TILE, GAP, GAP_PANELS, GAP_ROWS, STEP = 104, 8, 16, 20, 8
 MOST_COLUMNS, FEWEST_COLUMNS, NAME_LINES = 8, 4, 2
+# Points on paper, where a width is given; and the least of those where the caption has room in such letters.
+READABLE, NARROWEST_MM = 6, 82
 # A map of more pixels on one side is drawn smaller than it is.
 LARGEST_TILE, HIGHEST_PANEL = 256, 0.45
 # In a row of lower panels nothing is seen: they stand below each other, the map at most so high, of the width.
@@ -34,6 +40,25 @@ LEAST_PANEL, HIGHEST_STACKED = 48, 0.25
 def nominal_width(columns: int) -> int:
     """The width of so many tiles as on a screen."""
     return columns * (TILE + GAP) - GAP
+
+
+def columns_for(millimetres: float | None) -> int:
+    """How many tiles at most stand in a row of a figure that has that width on paper: letters then have `READABLE` points.
+
+    >>> columns_for(None), columns_for(180), columns_for(120), columns_for(84)
+    (8, 8, 5, 4)
+    """
+    if millimetres is None:
+        return MOST_COLUMNS
+    width = SMALL * millimetres / MM_PER_INCH * POINTS / READABLE
+    return min(MOST_COLUMNS, max(FEWEST_COLUMNS, int(width - 2 * MARGIN + GAP) // (TILE + GAP)))
+
+
+def _text_for(millimetres: float, width: int) -> float:
+    """How many times as large as on a screen letters have `READABLE` points, where so many pixels are that wide on paper."""
+    points = max(millimetres, NARROWEST_MM) / MM_PER_INCH * POINTS
+    texts = (size / SMALL for size in itertools.count(SMALL))
+    return next(text for text in texts if SMALL * text * points >= READABLE * (width + 2 * round(MARGIN * text)))
 
 
 @dataclass(frozen=True)
@@ -99,17 +124,20 @@ class Layout:
         strongest: Strongest | None,
         *,
         names: Sequence[Sequence[str]],
-        columns: int | None,
-        text: float,
+        options: DrawOptions,
+        millimetres: float | None,
     ) -> Layout:
-        nominal = nominal_width(max(columns or MOST_COLUMNS, FEWEST_COLUMNS))
+        columns, text, most = options.columns, options.size, columns_for(millimetres)
+        nominal = nominal_width(max(columns or most, FEWEST_COLUMNS))
         width, row = round(nominal * text), None
         if strongest is not None:
             count = strongest.count
-            columns = min(columns or ceil(count / ceil(count / MOST_COLUMNS)), count)
+            columns = min(columns or ceil(count / ceil(count / most)), count)
             row = _row_of_tiles(strongest, columns, width, text)
             width = max(width, columns * (row[1][1] + round(GAP * text)) - round(GAP * text))
             text = max(text, width / nominal)
+        if millimetres is not None:
+            text = max(text, _text_for(millimetres, width))
         bar = None if bar is None else replace(bar, text=text)
         beside = bar.width if bar else 0
         gap = round(GAP_PANELS * text)

@@ -98,6 +98,11 @@ from .scope.open import demo_model as demo_model
 from .scope.open import demo_photo as demo_photo
 from .scope.open import open as open
 from .scope.scope import Scope as Scope
+from .store.check import Check as Check
+from .store.check import check_store as check_store
+from .store.scan import scan as scan
+from .store.store import Store as Store
+from .store.store import open_store as open_store
 from .viewer.page import Viewer as Viewer
 from .viewer.page import view as view
 from .viewer.report import report as report

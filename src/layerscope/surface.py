@@ -14,11 +14,39 @@ from typing import Any
 
 # The options of the command line that are keywords in Python, of the same name.
 OPTIONS = (
-    *("alpha", "bar", "batch", "by", "caption", "channels", "clip", "colors", "columns", "combine", "contours"),
-    *("device", "dpi", "figure", "fps", "frames", "host", "interpolation", "labels", "norm", "on"),
+    *(
+        "alpha",
+        "bar",
+        "batch",
+        "by",
+        "caption",
+        "channels",
+        "clip",
+        "colors",
+        "column",
+        "columns",
+        "combine",
+        "contours",
+    ),
+    *(
+        "device",
+        "dpi",
+        "dtype",
+        "engine",
+        "figure",
+        "fps",
+        "frames",
+        "host",
+        "interpolation",
+        "keep",
+        "labels",
+        "labels_from",
+        "norm",
+        "on",
+    ),
     *("output", "overlay", "per_page", "port"),
-    *("preprocess", "resume", "scale", "size", "smooth", "sort", "statistics", "target", "text"),
-    *("theme", "tiles", "title", "top", "trust", "values", "weights", "width_mm", "zoom"),
+    *("preprocess", "resume", "scale", "size", "smooth", "sort", "statistics", "store", "target", "text"),
+    *("theme", "tiles", "title", "top", "trust", "unit", "values", "weights", "width_mm", "workers", "yes", "zoom"),
 )
 # What stands between the numbers of a value there.
 SEPARATORS = {"channels": ",", "contours": ",", "size": "x"}

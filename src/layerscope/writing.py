@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -146,3 +147,112 @@ def _renameat2() -> Callable[..., int] | None:
 
     rename: Callable[..., int] | None = getattr(ctypes.CDLL(None), "renameat2", None)
     return rename
+
+
+def write_durably(path: str | os.PathLike[str], data: bytes, *, new: bool = False) -> bool:
+    """Write `data` so that, once this returns, not even a loss of power leaves anything but the whole file.
+
+    `new`: only where there is none; then the answer is whether there was none. Raises `BadOption`.
+    """
+    folder = os.path.dirname(os.fspath(path)) or os.curdir
+    with _named("can't write", path):
+        _make_durably(folder)
+        unfinished = os.path.join(folder, UNFINISHED.format(os.urandom(8).hex()))
+        try:
+            with open(unfinished, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if not new:
+                os.replace(unfinished, path)
+            elif not _linked(unfinished, path):
+                return False
+        except BaseException:  # a full disk, Ctrl-C
+            with suppress(OSError):
+                os.unlink(unfinished)
+            raise
+        _synchronise(folder)
+    return True
+
+
+def sweep(folder: str | os.PathLike[str]) -> int:
+    """Remove what writers that were killed left unfinished in a folder and those in it; how many files that were."""
+    count = 0
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            if fnmatch(name, UNFINISHED.format("*")):
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(parent, name))
+                    count += 1
+    return count
+
+
+def _linked(unfinished: str, path: str | os.PathLike[str]) -> bool:
+    """Whether a file that is complete could take a name that no other has."""
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(unfinished)
+    return True
+
+
+def _make_durably(folder: str) -> None:
+    if os.path.isdir(folder):
+        return
+    parent = os.path.dirname(folder) or os.curdir
+    _make_durably(parent)
+    with suppress(FileExistsError):  # another thread's
+        os.mkdir(folder)
+    _synchronise(parent)
+
+
+def _synchronise(folder: str) -> None:
+    """The names in a folder are on the disk; Windows has no such call, and needs none."""
+    if os.name == "nt":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+@contextmanager
+def lock_file(path: str | os.PathLike[str], about: bytes) -> Iterator[bool]:
+    """Inside the block, a file that holds `about` is locked by this process alone; false where another process has it.
+
+    The system lets go of it when the process ends, however it ends.
+    """
+    with _named("can't lock", path):
+        _make_durably(os.path.dirname(os.fspath(path)) or os.curdir)
+        number = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        if not _lock(number):
+            yield False
+            return
+        with _named("can't lock", path):
+            os.ftruncate(number, 0)
+            os.write(number, about)
+        yield True
+        with suppress(OSError):
+            os.ftruncate(number, 0)
+    finally:
+        os.close(number)
+
+
+def _lock(number: int) -> bool:
+    """Whether an open file could be locked."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from .._version import __version__
@@ -15,6 +16,7 @@ from ..safe_text import printable
 from ..surface import command_line
 from . import arguments
 from .commands import DONE, FAILED, INTERRUPTED, run_demo, run_layers, run_report, run_show, run_view, say
+from .store import add_store_commands, run_scan
 
 CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsity < 50%% and not dead'"
 
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_streams()
     if argv is None:
         sys.excepthook = _print_traceback
-    options = argparse.Namespace(debug=False)
+    options = argparse.Namespace(debug=False, run=None)
     try:
         with command_line(), _flushed():
             parser().parse_args(arguments.signed(sys.argv[1:] if argv is None else argv), options)
@@ -54,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt:
         folder = os.path.isdir(getattr(options, "output", None) or "") and hasattr(options, "resume")
-        say("interrupted" + ("; the same command with --resume goes on from here" if folder else ""))
+        again = "; the same command goes on from here" if options.run is run_scan else ""
+        say("interrupted" + ("; the same command with --resume goes on from here" if folder else again))
         return INTERRUPTED
     except BrokenPipeError:
         # `layerscope layers … | head` closes the pipe.
@@ -89,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     _add_show(commands)
     _add_view(commands)
     _add_report(commands)
+    add_store_commands(partial(_command, commands), _add_common, MODEL)
     return top
 
 

@@ -40,7 +40,7 @@ def run_layers(options: argparse.Namespace) -> int:
     """`layerscope layers`."""
     from ..errors import PreprocessUnknown
 
-    images = _given(options, [] if options.image is None else [options.image])
+    images = given_images(options, [] if options.image is None else [options.image])
     _check(options, images)
     try:
         scope = _open(options)
@@ -77,7 +77,7 @@ def run_show(options: argparse.Namespace) -> int:
         options.combine = "mean"
     layers = options.layer or [usual_layers(options.combine)]
     screen = None if options.tiles else _screen(options.terminal, options.output)
-    given = _given(options, options.images)
+    given = given_images(options, options.images)
     job = Job(
         None,
         layers,
@@ -154,7 +154,7 @@ def _session(options: argparse.Namespace, layers: str | None) -> Session:
     names = options.images or ([str(demo_photo())] if options.model == "demo" else [])
     if not names:
         raise BadOption(f"no image is given for {options.model}", "give one or more behind the model")
-    given = _given(options, names)
+    given = given_images(options, names)
     _check(options, given)
     scope = _open(options)
     return Session(scope, _images(given, scope), options.layer or layers, source=options.model)
@@ -182,7 +182,7 @@ def _summary(files: int, images: int, skipped: int, *, seconds: float, folder: P
     return f"{counted(files, 'file')} from {counted(images, 'image')} in {folder or Path()}, {taken}{left_out}"
 
 
-def _given(options: argparse.Namespace, names: Sequence[str]) -> list[Any]:
+def given_images(options: argparse.Namespace, names: Sequence[str]) -> list[Any]:
     """What the user named as images: names of files, and the frames that are wanted of videos; of a dry run the first."""
     from ..errors import BadOption, ImageNotReadable
     from ..inputs.formats import is_video
@@ -212,14 +212,27 @@ def _given(options: argparse.Namespace, names: Sequence[str]) -> list[Any]:
 
 def _check(options: argparse.Namespace, images: Sequence[Any]) -> None:
     """Wrong names, files and words are reported before a framework is imported, which takes seconds."""
-    from ..backends.common.device import Device
-    from ..backends.registry import for_file
     from ..combinations.reduce import read_weights
-    from ..errors import BadOption, ModelNotReadable
-    from ..files import open_regular
     from ..inputs.images import check_files, collect
+
+    check_words(options)
+    if images:
+        _check_names(images)
+        given = list(images) if len(images) > 1 else images[0]
+        _register_plugins([source.id for source in collect(given)])
+        check_files(given)
+    check_model(options)
+    rule, _, channel_weights = (getattr(options, "combine", None) or "").partition(":")
+    if rule == "weights":
+        read_weights(Path(channel_weights))
+
+
+def check_words(options: argparse.Namespace) -> None:
+    """Of device, preprocessing and model, what can be told to be wrong by its name alone."""
+    from ..backends.common.device import Device
+    from ..errors import BadOption
     from ..inputs.recipe import named
-    from ..scope.open import check_reference, labels_file, read_labels
+    from ..scope.open import check_reference
 
     if options.device:
         Device.of(options.device)
@@ -228,20 +241,21 @@ def _check(options: argparse.Namespace, images: Sequence[Any]) -> None:
     if options.preprocess.lower() == "none" and (options.range or options.size):
         raise BadOption("--preprocess none gives arrays to the model as they are: leave --range and --size out")
     check_reference(options.model)
-    if images:
-        _check_names(images)
-        given = list(images) if len(images) > 1 else images[0]
-        _register_plugins([source.id for source in collect(given)])
-        check_files(given)
+
+
+def check_model(options: argparse.Namespace) -> None:
+    """The files of a model are there, and are such files."""
+    from ..backends.registry import for_file
+    from ..errors import ModelNotReadable
+    from ..files import open_regular
+    from ..scope.open import labels_file, read_labels
+
     if options.model != "demo" and Path(options.model).exists():
         for_file(Path(options.model))
     if options.weights:
         open_regular(options.weights, what="weights", error=ModelNotReadable).close()
     if options.labels:
         read_labels(labels_file(options.labels))
-    rule, _, channel_weights = (getattr(options, "combine", None) or "").partition(":")
-    if rule == "weights":
-        read_weights(Path(channel_weights))
 
 
 def _check_names(images: Sequence[Any]) -> None:
@@ -311,7 +325,7 @@ def _open(options: argparse.Namespace) -> Scope:
     scope = open_scope(
         options.model,
         weights=options.weights,
-        preprocess=_preprocess(options),
+        preprocess=preprocess_of(options),
         size=options.size,
         labels=options.labels,
         device=options.device,
@@ -323,7 +337,7 @@ def _open(options: argparse.Namespace) -> Scope:
     return scope
 
 
-def _preprocess(options: argparse.Namespace) -> Any:
+def preprocess_of(options: argparse.Namespace) -> Any:
     name = None if options.preprocess.lower() == "none" else options.preprocess
     return name if options.range is None or name is None else {"name": name, "range": options.range}
 

@@ -58,7 +58,7 @@ def write(fm: Map, path: Path) -> Path:
         raise BadOption(f"{path.name!r}: the file name must end in .npz, .npy or .csv")
     about = {
         "format": FORMAT,
-        "layer": _without_part(asdict(fm.layer)),
+        "layer": layer_fields(fm.layer),
         "placement": fm.placement and [asdict(placement) for placement in fm.placement],
         **{name: getattr(fm, name) for name in PLAIN},
         "notes": fm.notes,
@@ -142,7 +142,7 @@ def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
     placement = about["placement"] and tuple(Placement(**fields) for fields in _tuples(about["placement"]))
     return {
         **plain,
-        "layer": _layer(_tuples(about["layer"])),
+        "layer": layer_of(about["layer"]),
         "placement": placement and tuple(map(checked, placement)),
         "notes": _notes(about["notes"], about.get("note_kinds", ())),
         "provenance": about["provenance"],
@@ -175,6 +175,16 @@ def _linear(fields: Mapping[str, Any] | None, archive: zipfile.ZipFile) -> Linea
     ):
         raise ValueError(f"weights of the shape {weights.shape} and a bias of {bias.shape} don't fit")
     return linear
+
+
+def layer_fields(layer: Layer) -> dict[str, Any]:
+    """A layer as files hold it: fields that JSON can write."""
+    return _without_part(asdict(layer))
+
+
+def layer_of(fields: Any) -> Layer:
+    """The layer that a file holds. Raises `ValueError` and its like where the fields are none of a layer."""
+    return _layer(_tuples(fields))
 
 
 def _without_part(layer: dict[str, Any]) -> dict[str, Any]:

@@ -58,9 +58,7 @@ class Ready:
         return 0 if self.array is None else self.array.nbytes
 
 
-def read_ahead(
-    samples: Listing | Sequence[Sample], scope: Scope, *, workers: int = 1, room: int = ROOM
-) -> Generator[Ready]:
+def read_ahead(samples: Iterable[Sample], scope: Scope, *, workers: int = 1, room: int = ROOM) -> Generator[Ready]:
     """Each of the samples made ready, in their order, one `Ready` for each, by threads that work ahead of the caller.
 
     A missing or broken file is an outcome. Anything else, such as a failing disk, a folder that is gone, a preprocessing

@@ -1,0 +1,117 @@
+"""`check_store`: every receipt of a store against the bytes that lie there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ..core.progress import work
+from ..memory import amount
+from ..safe_text import counted, printable, writable
+from . import summary
+from .plan import Plan
+from .receipts import Receipt, name_of, read_receipt
+from .state import READERS, damage
+from .storage import Storage, storage_of
+from .store import open_store
+
+SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Check:
+    """What `check_store` found: false where something is damaged, and a text that says what.
+
+    >>> bool(Check(3, 3, (), 1200)), bool(Check(3, 2, ("receipts/000001.json is damaged",), 1200))
+    (True, False)
+
+    Attributes:
+        units: How many units the store has.
+        done: How many are done and whole.
+        damaged: What is wrong, a line each; the same `scan` does those units again.
+        size: The bytes that were read.
+        unfinished: Whether the scan hasn't come to its end yet.
+    """
+
+    units: int
+    done: int
+    damaged: tuple[str, ...]
+    size: int
+    unfinished: bool = False
+
+    def __bool__(self) -> bool:
+        return not self.damaged
+
+    def __repr__(self) -> str:
+        left = self.units - self.done
+        parts = [f"{self.done} of {counted(self.units, 'unit')} whole, {amount(self.size)} read"]
+        if self.damaged:
+            parts.append(f"{len(self.damaged)} damaged")
+        elif self.unfinished:
+            parts.append(f"{counted(left, 'unit')} still to be done" if left else "the summary is still to be made")
+        lines = ["; ".join(parts), *self.damaged[:SHOWN]]
+        if len(self.damaged) > SHOWN:
+            lines.append(f"… {len(self.damaged) - SHOWN} more")
+        if self.damaged:
+            lines.append("the scan that made the store, run once more, does these units again")
+        return writable("\n".join(map(printable, lines)))
+
+
+def check_store(store: Any) -> Check:
+    """Read every file of a store and compare it with the checksum that its receipt states. Nothing is changed.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import layerscope as ls
+    >>> from layerscope.testing import TinyBackend, tiny_model
+    >>> images = [np.full((8, 8, 3), grey, np.uint8) for grey in range(5)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = ls.scan(tiny_model(), images, "conv1", folder, backend=TinyBackend(), preprocess="unit", size=8)
+    ...     bool(check_store(folder))
+    True
+
+    Args:
+        store: The folder of the store.
+
+    Raises:
+        BadOption: There is no store.
+    """
+    opened = open_store(store)
+    storage, plan = storage_of(store), opened.plan
+    sizes = storage.sizes()
+    damaged: list[str] = []
+    done = size = 0
+    look = partial(_look, storage, plan, sizes)
+    with work(plan.units, "units") as step, ThreadPoolExecutor(READERS) as pool:
+        for receipt, wrong in pool.map(look, range(plan.units)):
+            damaged += wrong
+            done += receipt is not None and not wrong
+            size += 0 if receipt is None else sum(size for size, _ in receipt.files.values())
+            step(1)
+    ends = list(_of_the_end(storage))
+    damaged += ends
+    return Check(plan.units, done, tuple(damaged), size, done < plan.units or summary.RECEIPT not in sizes)
+
+
+def _look(storage: Storage, plan: Plan, sizes: dict[str, int], unit: int) -> tuple[Receipt | None, list[str]]:
+    name = name_of(unit)
+    if name not in sizes:
+        return None, []
+    receipt = read_receipt(storage, unit)
+    if receipt is None:
+        return None, [f"{name} is damaged"]
+    if receipt.makers != plan.makers:
+        return None, [f"{name} is of another scan"]
+    return receipt, list(damage(storage, receipt, sizes))
+
+
+def _of_the_end(storage: Storage) -> Iterator[str]:
+    """What is wrong with what the end of a scan has left."""
+    about = summary.read_receipt(storage)
+    if about is not None:
+        yield from summary.damage(storage, about)
+    elif summary.RECEIPT in storage.sizes("summary"):
+        yield f"{summary.RECEIPT} is damaged"

@@ -1,0 +1,70 @@
+"""The samples of a store in their order, as one file of lines, and the units that they are cut into."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..files import parsing
+from .samples import Listing, Sample
+from .sources.origins import FRAME, MEMBER, Files
+from .storage import Storage
+
+NAME = "manifest.jsonl.gz"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Consecutive samples that are processed together: one shard of each array. `first` is the row of the first one."""
+
+    number: int
+    first: int
+    samples: Listing
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def units(samples: Listing, size: int) -> Iterator[Unit]:
+    """The samples in parts of `size`, of which the last one may be smaller."""
+    for number, first in enumerate(range(0, len(samples), size)):
+        yield Unit(number, first, samples[first : first + size])
+
+
+def write_manifest(storage: Storage, samples: Listing) -> None:
+    """Write one line for each sample: the same samples give the same bytes."""
+    packed = io.BytesIO()
+    with gzip.GzipFile("", "wb", 6, packed, mtime=0) as file:
+        for row in samples.rows():
+            file.write(json.dumps(row, sort_keys=True).encode() + b"\n")
+    storage.put(NAME, packed.getvalue())
+
+
+def read_manifest(storage: Storage) -> list[dict[str, Any]]:
+    """The rows of the manifest; none where there is none yet. Raises `BadOption` where it is damaged."""
+    try:
+        packed = storage.get(NAME)
+    except FileNotFoundError:
+        return []
+    with parsing(NAME, "the manifest of a scan"):
+        return [json.loads(line) for line in gzip.decompress(packed).splitlines()]
+
+
+def may_have_changed(sample: Sample, moment: float) -> bool:
+    """Whether the file of a sample may hold something else than at a moment (seconds since 1970); not where it is gone.
+
+    A file that was moved to its place later says so as well, however old its content is.
+    """
+    if not isinstance(sample.origin, Files):
+        return True
+    within = MEMBER.fullmatch(sample.source) or FRAME.fullmatch(sample.source)
+    try:
+        about = os.stat(os.path.join(sample.origin.root, within[1] if within else sample.source))
+    except (OSError, ValueError):
+        return False
+    return max(about.st_mtime, about.st_ctime) >= moment

@@ -1,0 +1,249 @@
+"""`scan`: what layers of a model make of every image of a data set, kept in a store that can be interrupted at any time."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from .._version import __version__
+from ..backends.common.run import keep_random_state
+from ..checks import flag, keywords, one_of, optional_whole, whole
+from ..core.progress import work
+from ..errors import BadOption
+from ..inputs.recipe import READY
+from ..scope.open import scope_of
+from ..scope.run import Question, provenance
+from ..surface import option
+from .ahead import makers
+from .arrays import descriptions, import_zarr
+from .engines import ENGINES, Job, run
+from .estimate import ask, estimate
+from .manifest import read_manifest, units, write_manifest
+from .plan import DTYPES, KEEPS, Plan, differences, recipe_fields
+from .probe import look
+from .receipts import Receipt
+from .samples import Listing, list_samples
+from .state import State, outcomes, state_of
+from .storage import Storage, storage_of
+from .store import Store, open_store
+from .summary import write_summary
+from .unit import Spec
+
+if TYPE_CHECKING:
+    from ..scope.scope import Scope
+
+PROVENANCE = "provenance.json"
+
+
+@keywords
+def scan(
+    model: Any,
+    images: Any,
+    layers: Any,
+    store: Any,
+    *,
+    keep: str = "pooled",
+    dtype: str = "float16",
+    channels: Sequence[int] | slice | str | None = None,
+    top: int = 16,
+    batch: int | None = None,
+    unit: int = 128,
+    labels_from: str | None = "auto",
+    column: str | None = None,
+    engine: str = "local",
+    workers: int = 1,
+    yes: bool = False,
+    weights: str | os.PathLike[str] | None = None,
+    preprocess: Any = "auto",
+    size: Any = None,
+    labels: Any = None,
+    backend: Any = None,
+    device: Any = None,
+    trust: bool = False,
+) -> Store:
+    """Run a model over a data set and keep what its layers make of each image; the same call goes on where one was interrupted.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import layerscope as ls
+    >>> from layerscope.testing import TinyBackend, tiny_model
+    >>> images = [np.full((8, 8, 3), grey, np.uint8) for grey in range(5)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ls.scan(tiny_model(), images, "conv1", folder, backend=TinyBackend(), preprocess="unit", size=8)
+    <Store of 5 images, 1 layer>
+
+    Args:
+        model: As for `open`, or a `Scope`, which then brings all that opening takes.
+        images: A folder, a glob, files, a `.csv` or `.parquet` with a column of paths, tars of WebDataset, a data set that
+            Hugging Face's `save_to_disk` wrote, `ls.video(...)`, or arrays.
+        layers: As for `capture`.
+        store: The folder of the store, made where it isn't there.
+        keep: What is kept of each image: `"pooled"` (mean, maximum and its place for each channel), `"maps"` (the maps, and
+            that), or `"stats"` (nothing but the statistics of all images).
+        dtype: The type of kept maps, `"float16"` or `"float32"`. Statistics are those of the model's own values.
+        channels: Keep only these, as for `capture`.
+        top: How many images with the largest values are remembered for each channel.
+        batch: How many images at a time; `None`: as many as fit, found once and stored.
+        unit: How many images are committed together.
+        labels_from: What gives images their classes: `"auto"`, `"folder"`, the name of a column, or `None`.
+        column: The column of paths or images, where its name doesn't tell.
+        engine: Who does the work: `"local"`.
+        workers: How many processes.
+        yes: Begin a large scan without being asked.
+        weights: As for `open`, as are all that follow.
+        preprocess: As for `open`; `None` isn't possible.
+        size: As for `open`.
+        labels: As for `open`.
+        backend: As for `open`.
+        device: As for `open`.
+        trust: As for `open`.
+
+    Raises:
+        BadOption: The store holds a scan that another model, preprocessing or choice of layers has made (the message names
+            the difference), another scan is writing to it, the disk is full, or a large scan isn't agreed to.
+        LibraryMissing: zarr isn't installed.
+        LayerscopeError: As `open` and `capture` raise.
+    """
+    import_zarr()
+    one_of("keep", keep, KEEPS)
+    one_of("dtype", dtype, DTYPES)
+    one_of("engine", engine, ENGINES)
+    for name, value in (("top", top), ("unit", unit), ("workers", workers)):
+        whole(name, value)
+    storage = storage_of(store)
+    opening = {"weights": weights, "preprocess": preprocess, "size": size, "labels": labels, "backend": backend}
+    opening |= {"device": device, "trust": flag("trust", trust)}
+    scope = scope_of(model, **opening)
+    if scope.preprocess == READY:
+        raise BadOption(
+            f"a scan reads images, and {option('preprocess', None)} takes batches that are ready: leave it out"
+        )
+    listing = list_samples(images, labels=labels_from, column=column)
+    wanted = Wanted(keep, dtype, top, unit, optional_whole("batch", batch))
+    start = time.time()
+    with keep_random_state(), storage.locked():
+        storage.sweep()
+        question = Question(layers, channels)
+        done = _Scan(scope, storage, question).resumed(listing, wanted)
+        spec = Spec(storage, done.plan, question, model, {} if model is scope else opening)
+        left = sum(map(len, done.state.todo))
+        ask(estimate(storage, done.plan, images=left, seconds=done.seconds / workers), yes=flag("yes", yes))
+        done.write(storage)
+        receipts = dict(done.state.done)
+        with work(left, "images") as step:
+            job = Job(spec, done.state.todo, scope, lambda images, skipped: step(images), workers)
+            for receipt in run(engine, job):
+                receipts[receipt.unit] = receipt
+        write_summary(storage, done.plan, receipts)
+        _write_provenance(storage, done, receipts, start=start, about={"engine": engine, "workers": workers})
+    return open_store(storage)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a caller asks of a store."""
+
+    keep: str
+    dtype: str
+    top: int
+    unit: int
+    batch: int | None
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A scan as it is to go on: the plan, the samples, what is done, and the seconds that an image takes."""
+
+    plan: Plan
+    samples: Listing
+    state: State
+    seconds: float
+
+    def write(self, storage: Storage) -> None:
+        """Write what describes the store, where it is not there yet as it should be."""
+        self.plan.write(storage)
+        write_manifest(storage, self.samples)
+        for name, data in descriptions(self.plan):
+            storage.put(name, data)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    scope: Scope
+    storage: Storage
+    question: Question
+
+    def resumed(self, listing: Listing, wanted: Wanted) -> Resumed:
+        """The plan of today, if what the store holds was made by such a one, and what is left to do."""
+        old = Plan.read(self.storage)
+        samples = listing.continued(read_manifest(self.storage)) if old else listing
+        batch = wanted.batch or (old.batch if old else None)
+        seen = look(self.scope, samples, self.question, batch=batch, unit=wanted.unit)
+        about, input = provenance(self.scope), self.scope.plan
+        plan = Plan(
+            model=about["model"],
+            digest=about["model_digest"],
+            framework=about["framework"],
+            recipe=recipe_fields(self.scope.preprocess),
+            input={
+                "axes": input.axes,
+                "size": input.size and list(input.size),
+                "channels": input.channels,
+                "dtype": input.dtype,
+            },
+            preprocess=about["preprocess"],
+            layers=seen.layers,
+            keep=wanted.keep,
+            dtype=wanted.dtype,
+            top=wanted.top,
+            unit=wanted.unit,
+            batch=min(seen.batch, wanted.unit) if self.scope.plan.batch is None else seen.batch,
+            versions={name: version for name, version in makers(self.scope).items() if name != "resize"},
+            labels=tuple(self.scope.labels or ()),
+            images=len(samples),
+        )
+        if old is not None and (wrong := differences(old, plan)):
+            raise BadOption(
+                f"{self.storage} holds a scan of another kind: {'; '.join(wrong)}",
+                f"give another {option('store')}, or ask for the same as then",
+            )
+        with work(len(samples), "images looked at") as step:
+            state = state_of(self.storage, plan, samples, step=step) if old else _everything(samples, plan)
+        return Resumed(plan, samples, state, seen.seconds)
+
+
+def _everything(samples: Listing, plan: Plan) -> State:
+    return State(todo=list(units(samples, plan.unit)))
+
+
+def _write_provenance(
+    storage: Storage, done: Resumed, receipts: Mapping[int, Receipt], *, start: float, about: dict[str, Any]
+) -> None:
+    """Add this run to the file that tells of all: it isn't a part of what must be identical."""
+    try:
+        before = json.loads(storage.get(PROVENANCE))["runs"]
+    except (FileNotFoundError, ValueError, KeyError):
+        before = []
+    counts = outcomes(list(receipts.values()))
+    run_now = {
+        **about,
+        "begun": datetime.fromtimestamp(start, timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - start, 3),
+        "images": counts,
+        "already": sum(len(receipt.images) for receipt in done.state.done.values()),
+        "changed": done.state.changed,
+        "damaged": done.state.damaged,
+        "command": sys.argv,
+        "host": platform.node(),
+        "versions": {"layerscope": __version__, "python": platform.python_version(), **done.plan.versions},
+        "origin": done.samples.origin.about(),
+        "notes": list(done.samples.notes),
+    }
+    storage.put(PROVENANCE, json.dumps({"runs": [*before, run_now]}, indent=1).encode())

@@ -1,0 +1,295 @@
+"""Exact statistics of one layer, taken unit by unit and merged: counts, range, sums, a histogram, the top images.
+
+Counts, ranges, histograms and top images are the same in whatever order they are merged. Sums are float64, and are merged in
+the order of units, so that they are the same to the last bit however many workers there were.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from io import BytesIO
+
+import numpy as np
+
+from ..core.npz import array_in
+
+BINS = 2048  # of a float16: sign, exponent and the first five bits behind it
+SHIFT = 16 - 11
+BLOCK = 1 << 16  # values that are looked at together stay in the processor's cache
+LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+FIXED_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(eq=False)
+class Tally:
+    """Figures by channel; NaN and ±inf are counted and left out of everything else.
+
+    `low` is inf and `high` -inf where no value is finite. `histogram` is `[channel, bin]`, a bin being the upper 11 bits of the
+    value as float16. `top_*` are `[channel, rank]`: the largest value of an image, its row in the manifest (-1 where there are
+    fewer images), and the position on its map, counted row by row; of equal values the first image comes first.
+    """
+
+    count: np.ndarray
+    zeros: np.ndarray
+    positive: np.ndarray
+    nan: np.ndarray
+    inf: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    total: np.ndarray
+    squares: np.ndarray
+    histogram: np.ndarray
+    top_value: np.ndarray
+    top_image: np.ndarray
+    top_place: np.ndarray
+
+    @classmethod
+    def empty(cls, channels: int, top: int) -> Tally:
+        """That of no image."""
+        counts = {name: np.zeros(channels, np.int64) for name in ("count", "zeros", "positive", "nan", "inf")}
+        sums = {name: np.zeros(channels) for name in ("total", "squares")}
+        return cls(
+            **counts,
+            **sums,
+            low=np.full(channels, np.inf, np.float32),
+            high=np.full(channels, -np.inf, np.float32),
+            histogram=np.zeros((channels, BINS), np.int64),
+            top_value=np.full((channels, top), -np.inf, np.float32),
+            top_image=np.full((channels, top), -1, np.int64),
+            top_place=np.full((channels, top), -1, np.int32),
+        )
+
+    def merge(self, other: Tally) -> None:
+        """Take in what was counted in other images, which come behind these."""
+        for name in ("count", "zeros", "positive", "nan", "inf", "total", "squares", "histogram"):
+            getattr(self, name)[...] += getattr(other, name)
+        np.minimum(self.low, other.low, out=self.low)
+        np.maximum(self.high, other.high, out=self.high)
+        names = ("top_value", "top_image", "top_place")
+        self._set_top(*(np.concatenate([getattr(self, name), getattr(other, name)], 1) for name in names))
+
+    def _set_top(self, value: np.ndarray, image: np.ndarray, place: np.ndarray) -> None:
+        """Of candidates `[channel, n]` keep the largest, of equal ones the first images."""
+        order = np.lexsort((image, -value), axis=1)[:, : self.top_value.shape[1]]
+        for name, columns in (("top_value", value), ("top_image", image), ("top_place", place)):
+            getattr(self, name)[:, : order.shape[1]] = np.take_along_axis(columns, order, 1)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean of the finite values; NaN where there is none."""
+        return np.divide(self.total, self.count, out=np.full(len(self.count), np.nan), where=self.count > 0)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """The standard deviation of the finite values, as `np.std`; NaN where there is none."""
+        means = np.divide(self.squares, self.count, out=np.full(len(self.count), np.nan), where=self.count > 0)
+        same = self.low == self.high
+        return np.where(same, 0.0, np.sqrt(np.maximum(means - np.square(self.mean), 0)))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As arrays for a file; of the histogram the bins that hold something."""
+        arrays = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "histogram"}
+        flat = self.histogram.ravel()
+        bins = np.flatnonzero(flat)
+        counts = flat[bins]
+        narrow = np.uint32 if counts.max(initial=0) <= np.iinfo(np.uint32).max else np.int64
+        return {**arrays, "bins": bins.astype(np.uint32), "bin_counts": counts.astype(narrow)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Tally:
+        """That which `arrays` gave."""
+        histogram = np.zeros(len(arrays["count"]) * BINS, np.int64)
+        histogram[arrays["bins"]] = arrays["bin_counts"]
+        own = {entry.name: arrays[entry.name] for entry in fields(cls) if entry.name != "histogram"}
+        return cls(**own, histogram=histogram.reshape(-1, BINS))
+
+
+def encode(tallies: Mapping[str, Tally]) -> bytes:
+    """The tallies of layers, by their names, as an `.npz` without dates: the same numbers give the same bytes."""
+    return packed(
+        {f"{name}/{field}": array for name, tally in tallies.items() for field, array in tally.arrays().items()}
+    )
+
+
+def decode(data: bytes, name: str) -> Tally:
+    """The tally of one layer in the bytes of `encode`."""
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        entries = [entry.removesuffix(".npy") for entry in archive.namelist() if entry.startswith(f"{name}/")]
+        return Tally.of_arrays({entry.removeprefix(f"{name}/"): array_in(archive, entry) for entry in entries})
+
+
+def packed(arrays: dict[str, np.ndarray]) -> bytes:
+    """Arrays as an `.npz` without dates: the same arrays give the same bytes."""
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            member = BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", FIXED_DATE)
+            info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3
+            archive.writestr(info, member.getvalue(), compresslevel=1)
+    return file.getvalue()
+
+
+def merged(tallies: Iterable[Tally], channels: int, top: int) -> Tally:
+    """All of them, in their order."""
+    whole = Tally.empty(channels, top)
+    for tally in tallies:
+        whole.merge(tally)
+    return whole
+
+
+class Counter:
+    """The tally of one layer in one unit, filled batch by batch, and what each image's maps come to.
+
+    `mean`, `high` and `place` are `[image, channel]`: of the finite values of each map; NaN and -1 in the rows of images that
+    aren't there.
+    """
+
+    def __init__(self, images: int, channels: int, top: int) -> None:
+        self.tally = Tally.empty(channels, top)
+        self.mean = np.full((images, channels), np.nan, np.float32)
+        self.high = np.full((images, channels), np.nan, np.float32)
+        self.place = np.full((images, channels), -1, np.int32)
+
+    def add(self, values: np.ndarray, halves: np.ndarray, rows: Sequence[int]) -> None:
+        """Count float32 `[image, channel, position]` and the same as float16, of images in these rows of the unit."""
+        images, channels, positions = values.shape
+        shape = (images, channels)
+        counts = _count(values.reshape(-1, positions))
+        tally = self.tally
+        tally.count += counts.count.reshape(shape).sum(0)
+        tally.zeros += counts.zeros.reshape(shape).sum(0)
+        tally.positive += counts.positive.reshape(shape).sum(0)
+        tally.nan += counts.nan.reshape(shape).sum(0)
+        tally.inf += counts.inf.reshape(shape).sum(0)
+        tally.total += counts.total.reshape(shape).sum(0)
+        tally.squares += counts.squares.reshape(shape).sum(0)
+        np.minimum(tally.low, counts.low.reshape(shape).min(0), out=tally.low)
+        np.maximum(tally.high, counts.high.reshape(shape).max(0), out=tally.high)
+        finite = counts.count > 0
+        mean = np.divide(counts.total, counts.count, out=np.full(len(finite), np.nan), where=finite)
+        self.mean[rows] = mean.reshape(shape)
+        self.high[rows] = np.where(finite, counts.high, np.nan).reshape(shape)
+        self.place[rows] = np.where(finite, counts.place, -1).reshape(shape)
+        _add_histogram(tally.histogram, halves, None if finite.all() and not counts.odd else np.isfinite(values))
+
+    def finished(self, first: int) -> Tally:
+        """The tally, with the top images of the unit, whose first row in the manifest is `first`."""
+        value = np.where(np.isnan(self.high), -np.inf, self.high).T
+        image = np.where(np.isneginf(value), -1, np.arange(first, first + value.shape[1]))
+        self.tally._set_top(value, image, self.place.T)
+        return self.tally
+
+
+@dataclass(eq=False)
+class _Rows:
+    """Figures of rows of values; `odd` says that some aren't finite."""
+
+    count: np.ndarray
+    zeros: np.ndarray
+    positive: np.ndarray
+    nan: np.ndarray
+    inf: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    place: np.ndarray
+    total: np.ndarray
+    squares: np.ndarray
+    odd: bool = False
+
+
+def _count(flat: np.ndarray) -> _Rows:
+    """The figures of float32 `[row, position]`."""
+    rows, positions = flat.shape
+    figures = _Rows(
+        count=np.full(rows, positions, np.int64),
+        nan=np.zeros(rows, np.int64),
+        inf=np.zeros(rows, np.int64),
+        low=np.empty(rows, np.float32),
+        high=np.empty(rows, np.float32),
+        total=np.empty(rows),
+        squares=np.empty(rows),
+        zeros=np.empty(rows, np.int64),
+        positive=np.empty(rows, np.int64),
+        place=np.empty(rows, np.int64),
+    )
+    together = min(rows, max(1, BLOCK // positions))
+    # Taken once: fresh memory for every block would cost more than the arithmetic.
+    wide, same = np.empty((together, positions)), np.empty((together, positions), bool)
+    numbers = np.arange(together)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, rows, together):
+            block = flat[start : start + together]
+            here, count = slice(start, start + len(block)), len(block)
+            place = block.argmax(1)
+            figures.place[here] = place
+            figures.high[here] = block[numbers[:count], place]
+            figures.low[here] = block.min(1)
+            np.copyto(wide[:count], block)
+            figures.total[here] = wide[:count].sum(1)
+            figures.squares[here] = np.einsum("ij,ij->i", wide[:count], wide[:count])
+            figures.zeros[here] = _true(np.equal(block, 0, out=same[:count]))
+            if figures.low[here].min() >= 0:
+                figures.positive[here] = positions - figures.zeros[here]
+            else:
+                figures.positive[here] = _true(np.greater(block, 0, out=same[:count]))
+    for row in np.flatnonzero(~np.isfinite(figures.squares)).tolist():
+        _of_finite(figures, row, flat[row])
+    return figures
+
+
+def _true(mask: np.ndarray) -> np.ndarray:
+    """How many of each row are true: bytes are summed eight at a time where the rows allow it."""
+    return np.add.reduce(mask.view(np.uint8), axis=1, dtype=np.int64)
+
+
+def _of_finite(figures: _Rows, row: int, values: np.ndarray) -> None:
+    """The figures of a row that holds NaN or ±inf, or squares beyond float64."""
+    finite = np.isfinite(values)
+    kept = values[finite]
+    figures.odd = figures.odd or not finite.all()
+    figures.count[row] = kept.size
+    figures.nan[row], figures.inf[row] = np.isnan(values).sum(), np.isinf(values).sum()
+    figures.zeros[row], figures.positive[row] = (kept == 0).sum(), (kept > 0).sum()
+    figures.low[row], figures.high[row] = kept.min(initial=np.inf), kept.max(initial=-np.inf)
+    figures.place[row] = np.where(finite, values, -np.inf).argmax()
+    wide = kept.astype(np.float64)
+    figures.total[row], figures.squares[row] = wide.sum(), np.square(wide).sum()
+
+
+def _add_histogram(histogram: np.ndarray, halves: np.ndarray, finite: np.ndarray | None) -> None:
+    """Count float16 `[image, channel, position]` in the bins of their channels; only where they are finite."""
+    channels = len(histogram)
+    bins = (halves.view(np.uint16) >> SHIFT).astype(np.intp)
+    bins += (np.arange(channels) * BINS)[:, None]
+    chosen = bins.ravel() if finite is None else bins[finite]
+    histogram += np.bincount(chosen, minlength=channels * BINS).reshape(channels, BINS)
+
+
+def edges() -> np.ndarray:
+    """The values between which each bin lies, `[bin, (low, high)]`."""
+    codes = np.arange(BINS, dtype=np.uint16) << SHIFT
+    near = codes.view(np.float16).astype(np.float64)
+    far = (codes + np.uint16((1 << SHIFT) - 1)).view(np.float16).astype(np.float64)
+    beyond = ~np.isfinite(near)  # what is larger than any float16
+    near[beyond] = far[beyond] = np.copysign(np.inf, near[beyond])
+    return np.stack([np.minimum(near, far), np.maximum(near, far)], 1)
+
+
+def quantiles(tally: Tally, levels: Sequence[float] = LEVELS) -> np.ndarray:
+    """`[channel, level]` from the histogram, NaN where no value is finite: within a bin, which is 1/32 of its values wide."""
+    codes = np.arange(BINS)
+    half = BINS // 2
+    order = np.concatenate([codes[half:][::-1], codes[:half]])  # from -inf to inf
+    ends = edges()[order]
+    middles = np.where((order % half) == 0, 0.0, ends.mean(1))  # 0 and what is nearer to it than 2e-6
+    summed = np.cumsum(tally.histogram[:, order], 1)
+    result = np.full((len(summed), len(levels)), np.nan)
+    for channel in np.flatnonzero(tally.count).tolist():
+        wanted = np.asarray(levels) * (tally.count[channel] - 1)
+        found = np.searchsorted(summed[channel], wanted, side="right")
+        result[channel] = np.clip(middles[found], tally.low[channel], tally.high[channel])
+    return result

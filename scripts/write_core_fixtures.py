@@ -179,7 +179,7 @@ def bars() -> list[dict[str, Any]]:
         if norm == "log" and low <= 0:
             continue
         made = ls.Scale.within((low, high), norm=norm)
-        ticks = [value for value, _ in bar_ticks(made)]
+        ticks = bar_ticks(made)
         values = made.at(shares)
         found.append(
             {
@@ -188,7 +188,7 @@ def bars() -> list[dict[str, Any]]:
                 "center": made.center,
                 "ticks": ticks,
                 "digits": digits_for(low, high),
-                "readings": [reading(value, low, high) for value in (*ticks, *values.tolist())],
+                "readings": [reading(value, low, high) for value in values.tolist()],
                 "at": values.tolist(),
                 "places": made.places(values).tolist(),
             }

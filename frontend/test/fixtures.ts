@@ -39,7 +39,7 @@ export interface WrittenBar {
   limits: [number, number]
   norm: Norm
   center: number | null
-  ticks: number[]
+  ticks: [value: number, text: string][]
   digits: number
   readings: string[]
   at: number[]

@@ -62,7 +62,7 @@ export class App {
     this.sides = [new Side(this, 0), new Side(this, 1)]
     this.probe = computed(() => {
       const [side] = this.sides
-      const { unit } = this.view.value
+      const unit = this.of('unit').value
       if (this.hover.value && !unit) return this.hover.value
       const channel = side.active.value
       return channel < 0 ? null : { side, channel, unit }

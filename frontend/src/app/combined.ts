@@ -5,6 +5,7 @@ import { drag, matrix, rectified, rgb, weighted } from '../core/combine'
 import { pixel, usualColors } from '../core/paint'
 import { type Scale, scaleOfPlane } from '../core/scale'
 import type { CombineMeta, LayerInfo } from '../core/types'
+import { sentence } from '../panes/words'
 import type { App, Payload } from './app'
 import { type Source, Tiles } from './raster'
 import type { Side } from './side'
@@ -32,6 +33,9 @@ export function aim(app: App, target: number) {
   if (!rule)
     app.message.value = 'This layer has no map for a class: that takes gradients, or the layer before the classifier.'
 }
+
+/** The same for all, so that nothing is rendered anew for it. */
+const NONE: string[] = []
 
 type Group = NonNullable<CombineMeta['groups']>[number]
 
@@ -81,7 +85,7 @@ export class Combiner {
           if (!stopped.aborted) this.answer.value = { payload, layer, input }
         },
         (error: Error) => {
-          if (!stopped.aborted) this.failed.value = error.name === 'AbortError' ? 'Cancelled' : error.message
+          if (!stopped.aborted) this.failed.value = sentence(error.name === 'AbortError' ? 'Cancelled' : error.message)
         },
       )
     })
@@ -94,7 +98,7 @@ export class Combiner {
       if (name === 'channel') {
         const [low, high] = side.range(side.active.value)
         const plane = source.plane(side.active.value)
-        return this.shown([plane], `Channel ${side.number(side.active.value)}`, [], [low, high])
+        return this.shown([plane], `Channel ${side.number(side.active.value)}`, NONE, [low, high])
       }
       if (name === 'mean' || name === 'weights') {
         const all = name === 'mean'
@@ -108,7 +112,7 @@ export class Combiner {
         if (!given.length) return null
         let plane = this.weighted(source, new Map(given))
         if (!all && post.value === 'relu') plane = rectified(plane.slice())
-        return this.shown([plane], all ? `Mean of ${count} channels` : `Weighted sum of ${given.length} channels`, [])
+        return this.shown([plane], all ? `Mean of ${count} channels` : `Weighted sum of ${given.length} channels`)
       }
       const answer = this.answer.value
       if (!answer || answer.layer !== data.meta.layer || answer.input !== data.meta.input) return null
@@ -136,14 +140,13 @@ export class Combiner {
     return { ...combined, pixels: rgb(planes, limits, this.side.table.value) }
   }
 
-  private shown(planes: Float32Array[], label: string, notes: string[], given?: [number, number]): Combined {
+  private shown(planes: Float32Array[], label: string, notes = NONE, given?: [number, number]): Combined {
     const { side } = this
     const { rows, columns } = side.source.value!
     const source = { count: planes.length, rows, columns, plane: (each: number) => planes[each]! }
-    const { norm } = side.scale.value!
-    const scale = scaleOfPlane(planes[0]!, { per: given ?? 'layer', norm })
-    const { manifest } = side.app
-    const colors = side.app.of('colors').value || usualColors(manifest.value, scale.center)
+    const { app } = side
+    const scale = scaleOfPlane(planes[0]!, { per: given ?? 'layer', norm: app.of('norm').value })
+    const colors = app.of('colors').value || usualColors(app.manifest.value, scale.center)
     const limits = Float64Array.from({ length: 2 * planes.length }, (_, at) => scale.limits[at % 2]!)
     return {
       ...{ source, scale, colors, label, notes },

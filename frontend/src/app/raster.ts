@@ -65,6 +65,7 @@ function largest(shape: Shape, width: number, height: number, ratio: number, lea
   for (let across = 1; across <= shape.count; across++) {
     const down = Math.ceil(shape.count / across)
     let wide = Math.floor(width / across)
+    if (wide <= best.width) break
     // Labels and gaps follow from the size, so it is lowered until both sides hold.
     for (; wide > best.width; wide--) {
       const { pitchX, pitchY } = slot(wide, shape, ratio, least)
@@ -137,28 +138,16 @@ export function* seen(g: Grid, count: number, width: number, height: number): Ge
 export const detail = (rows: number, drawn: number) => 2 ** Math.max(0, Math.floor(Math.log2(rows / drawn)))
 
 interface Level {
-  rows: number
-  columns: number
   planes: Float32Array[]
+  /** The codes of each plane, and whose they are: others write over them. */
+  codes: Uint8Array[]
+  owners: Tiles[]
 }
 
-const levels = new WeakMap<Source, Map<number, Level>>()
+const levels = new WeakMap<Source, Level[]>()
 
-function level(source: Source, factor: number): Level {
-  const known = levels.get(source) ?? new Map<number, Level>()
-  levels.set(source, known)
-  let found = known.get(factor)
-  if (!found) {
-    found = { rows: Math.ceil(source.rows / factor), columns: Math.ceil(source.columns / factor), planes: [] }
-    known.set(factor, found)
-  }
-  return found
-}
-
-/** The codes of planes by their limits, made when a tile is first drawn. */
+/** The codes of planes by their limits, made when a tile is first drawn; those of another scale make room for them. */
 export class Tiles {
-  private readonly made = new Map<number, Uint8Array[]>()
-
   constructor(
     readonly source: Source,
     readonly limits: Float64Array,
@@ -167,12 +156,16 @@ export class Tiles {
 
   codes(index: number, factor: number): { codes: Uint8Array; rows: number; columns: number } {
     const { source, limits } = this
-    const { rows, columns, planes } = level(source, factor)
-    const made = this.made.get(factor) ?? []
-    this.made.set(factor, made)
-    if (!made[index]) {
+    const known = levels.get(source) ?? []
+    levels.set(source, known)
+    const [rows, columns] = [Math.ceil(source.rows / factor), Math.ceil(source.columns / factor)]
+    known[factor] ??= { planes: [], codes: [], owners: [] }
+    const { planes, codes, owners } = known[factor]
+    codes[index] ??= new Uint8Array(rows * columns)
+    const out = codes[index]
+    if (owners[index] !== this) {
+      owners[index] = this
       const [low, high] = [limits[2 * index]!, limits[2 * index + 1]!]
-      const out = new Uint8Array(rows * columns)
       if (factor === 1 && source.layer) {
         codesOfPlane(source.layer, index, { low, high, curve: this.curve }, { slice: source.slice ?? 0, out })
       } else {
@@ -180,16 +173,22 @@ export class Tiles {
           factor > 1 ? pooled(source.plane(index), source.rows, source.columns, factor) : source.plane(index)
         encode(planes[index], low, high, this.curve, out)
       }
-      made[index] = out
     }
-    return { codes: made[index], rows, columns }
+    return { codes: out, rows, columns }
   }
 }
+
+/** A plate of a size, which may be the one that was drawn before. */
+export const plateOf = (kept: Plate | undefined, width: number, height: number) =>
+  kept?.width === width && kept.height === height ? kept : new Plate(width, height)
 
 /** An image of device pixels that is written and put on a canvas as a whole. */
 export class Plate {
   readonly image: ImageData
   readonly out: Uint32Array
+  /** Which column is seen at each pixel of a row, kept for blocks of the same size. */
+  private across = new Int32Array(0)
+  private columns = 0
   constructor(
     readonly width: number,
     readonly height: number,
@@ -209,14 +208,19 @@ export class Plate {
     const left = Math.max(0, x)
     const count = Math.min(width, x + wide) - left
     if (count <= 0) return
-    const map = new Int32Array(count)
-    for (let i = 0; i < count; i++) map[i] = Math.floor(((left + i - x + 0.5) * size.columns) / wide)
+    if (this.across.length !== wide || this.columns !== size.columns) {
+      this.columns = size.columns
+      this.across = new Int32Array(wide)
+      for (let i = 0; i < wide; i++) this.across[i] = Math.floor(((i + 0.5) * size.columns) / wide)
+    }
+    const map = left > x ? this.across.subarray(left - x) : this.across
     let before = -1
     for (let line = Math.max(0, y); line < Math.min(height, y + high); line++) {
       const row = Math.floor(((line - y + 0.5) * size.rows) / high)
       const start = line * width + left
       const base = row * size.columns
-      if (row === before) out.copyWithin(start, start - width, start - width + count)
+      // A call costs more than to write a few pixels.
+      if (row === before && count > 32) out.copyWithin(start, start - width, start - width + count)
       else if (table) for (let i = 0; i < count; i++) out[start + i] = table[pixels[base + map[i]!]!]!
       else for (let i = 0; i < count; i++) out[start + i] = pixels[base + map[i]!]!
       before = row

@@ -32,7 +32,7 @@ function look(bits: Uint16Array, table: Uint8Array, out: Uint8Array): void {
 // From so many values on, a table of the codes of all float16 takes less time than to work out each code.
 const WORTH = 4096
 
-const last = { key: '', codes: new Uint8Array(65536), seen: 0 }
+const last = { key: [] as unknown[], codes: new Uint8Array(65536), seen: 0 }
 
 /** The table of codes where it is worth it, as it is from the second plane on that has the same limits. */
 function tableFor(layer: LayerData, position: number, { low, high, curve }: Range): Uint8Array | undefined {
@@ -41,8 +41,8 @@ function tableFor(layer: LayerData, position: number, { low, high, curve }: Rang
   const { min, max, least } = layer.extremes(position)
   // Where no true value lies beyond a limit, none that is rounded does.
   const [above, below, tiny] = [max <= high, min >= low, low > 0 && least >= low]
-  const key = `${low} ${high} ${curve.norm} ${curve.center} ${exponent} ${offset} ${above} ${below} ${tiny}`
-  if (key !== last.key) Object.assign(last, { key, seen: 0 })
+  const key = [low, high, curve.norm, curve.center, exponent, offset, above, below, tiny]
+  if (key.some((part, at) => part !== last.key[at])) Object.assign(last, { key, seen: 0 })
   const made = last.seen >= WORTH
   last.seen += size
   if (last.seen < WORTH) return undefined

@@ -59,5 +59,5 @@ function tensorOf(name: string, { dtype, shape, data_offsets: [from, to] }: Entr
 /** The numbers of a tensor as float64; `undefined` where it is absent. */
 export function wide({ tensors }: Payload<unknown>, name: string): Float64Array | undefined {
   const data = tensors[name]?.data
-  return data instanceof Float64Array ? data : data && Float64Array.from(data)
+  return data instanceof Float64Array ? data : data && new Float64Array(data)
 }

@@ -1,30 +1,55 @@
-/** Round numbers along a bar, the same as Python draws. */
+/** What stands along a bar, the same as Python draws. */
 
-import { curveOf, over } from './norms'
-import { digitsFor } from './numbers'
+import type { Range } from './index'
+import { curveOf, over, place } from './norms'
+import { digitsFor, number, reading } from './numbers'
 import type { Norm } from './types'
 
 export { number, reading } from './numbers'
 
-/** Both limits, the centre where it lies between them, and about so many round numbers; the most important first. */
+/** Both limits and the centre between them, then round numbers, which share their decimals; the most important first. */
 export function ticks(
   low: number,
   high: number,
   norm: Norm = 'linear',
-  most = 5,
   center: number | null = null,
-): number[] {
-  if (!(low < high)) return [low]
-  const inner = roundValues(low, high, norm, most).filter(value => low < value && value < high)
-  if (center !== null && low < center && center < high) inner.unshift(center)
-  return [...new Set([high, low, ...inner])]
+): [value: number, text: string][] {
+  const equal = norm === 'linear' || low === high || (norm === 'log' && high <= 10 * low)
+  const wide = norm !== 'linear' && ((low <= 0 && high >= 0) || Math.max(low / high, high / low) > 10)
+  const read = (value: number) => (wide ? number(value) : reading(value, low, high))
+  const inside = (values: (number | null)[]) =>
+    values.filter(each => each !== null && low < each && each < high) as number[]
+  const found = new Map<string, number>()
+  for (const value of [high, low, ...inside([center])]) if (!found.has(read(value))) found.set(read(value), value)
+  const between = new Map(inside(roundValues(low, high, norm, equal)).map(value => [read(value), value] as const))
+  const decimals = equal ? Math.max(0, ...Array.from(between.keys(), text => text.split('.')[1]?.length ?? 0)) : 0
+  for (const [text, value] of between) {
+    const [whole, fraction = ''] = text.split('.')
+    const bare = !decimals || text === '0' || text.includes('e')
+    if (!found.has(text)) found.set(bare ? text : `${whole}.${fraction.padEnd(decimals, '0')}`, value)
+  }
+  return Array.from(found, ([text, value]) => [value, text])
 }
 
-function roundValues(low: number, high: number, norm: Norm, most: number): number[] {
-  if (norm === 'linear') return roundNumbers(low, high, most)
-  if (norm === 'log') return high > 10 * low ? decades(low, high, most + 2) : roundNumbers(low, high, most)
+/** Those that have room, and where: a line of letters is `line` of the bar, and a round number keeps half of it as a gap. */
+export function placedTicks(
+  { low, high, curve: { norm, center } }: Range,
+  line: number,
+): [place: number, text: string][] {
+  const taken: [number, string][] = []
+  for (const [value, text] of ticks(low, high, norm, center)) {
+    const at = place(value, low, high, norm)
+    const apart = [low, high, center].includes(value) ? line : 1.5 * line
+    if (taken.every(([other]) => Math.abs(other - at) >= apart)) taken.push([at, text])
+  }
+  return taken
+}
+
+function roundValues(low: number, high: number, norm: Norm, equal: boolean): number[] {
+  if (equal) return roundNumbers(low, high)
+  if (norm === 'log') return decades(low, high)
   // The same for both signs, from the larger one's decades.
-  const every = decades(over(curveOf(norm), low, high).within, Math.max(-low, high), most - 2)
+  const every = decades(over(curveOf(norm), low, high).within, Math.max(-low, high), 3)
   return [...every.map(value => -value).reverse(), 0, ...every]
 }
 

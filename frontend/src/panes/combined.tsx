@@ -1,52 +1,57 @@
 /** The map made of all channels, large, with its bar; the class it is for; the weights. */
 
-import { useComputed, useSignal, useSignalEffect } from '@preact/signals'
+import { type ReadonlySignal, useComputed, useSignal, useSignalEffect } from '@preact/signals'
 import { useRef } from 'preact/hooks'
 import type { App } from '../app/app'
 import { type Combined as Map2, OWN, offered } from '../app/combined'
-import { Plate } from '../app/raster'
+import { type Plate, plateOf } from '../app/raster'
 import type { Side } from '../app/side'
 import { pixel } from '../core/paint'
 import { Mark, Ramp } from './bar'
-import { Button, Choice, type Choices, context, point, useSize } from './parts'
+import { Button, Choice, context, point, useSize } from './parts'
 import { outline, unitBox } from './tiles'
 import { capital } from './words'
 
 export function Combined({ app, side }: { app: App; side: Side }) {
-  const view = app.view.value
   const { combinations, model } = app.manifest.value
-  const rule = combinations.find(each => each.name === view.mode)
-  const shown = side.combined.value
-  const fits = offered(app, side.layer.value)
-  const modes: Choices = [...OWN, ...fits.map(each => [each.name, each.label] as const)]
+  const mode = app.of('mode')
+  const rule = combinations.find(each => each.name === mode.value)
+  const groups = useComputed(() => side.combined.value?.groups)
+  const notes = useComputed(() => side.combined.value?.notes)
   if (side.source.value?.rows === 1 && side.source.value.columns === 1) return null
   return (
     <section class="combined" aria-label={`Combined map${side.index ? ', second' : ''}`}>
       {side.index === 0 && (
         <header>
-          <Choice label="Combine" value={view.mode} of={modes} pick={mode => app.set({ mode })} />
+          <Choice
+            label="Combine"
+            value={mode}
+            of={[...OWN, ...offered(app, side.layer.value).map(each => [each.name, each.label] as const)]}
+            pick={name => app.set({ mode: name })}
+          />
           {rule?.needs === 'target' && model.classes > 0 && <Target app={app} side={side} />}
         </header>
       )}
       <MapCanvas app={app} side={side} />
-      {shown?.groups?.map(({ number, text, color }) => (
+      {groups.value?.map(({ number, text, color }) => (
         <p key={number}>
-          <Mark pixel={pixel(...color)} />
+          <Mark pixel={() => pixel(...color)} />
           {text}
         </p>
       ))}
-      {shown?.notes.map(text => (
+      {notes.value?.map(text => (
         <p key={text} class="note">
           {capital(text)}
         </p>
       ))}
-      {view.mode === 'weights' && side.index === 0 && <Weights app={app} side={side} />}
+      {mode.value === 'weights' && side.index === 0 && <Weights app={app} side={side} />}
     </section>
   )
 }
 
 function MapCanvas({ app, side }: { app: App; side: Side }) {
   const { ref, size } = useSize<HTMLDivElement>()
+  const kept = useRef<Plate | undefined>(undefined)
   const [below, above] = [useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null)]
   const box = useComputed(() => {
     const source = side.source.value
@@ -62,7 +67,8 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
     const drawn = context(below.current!, size.value)
     const [map, at] = [side.combined.value, box.value]
     if (!map || !at) return
-    const plate = new Plate(at[2], at[3])
+    const plate = plateOf(kept.current, at[2], at[3])
+    kept.current = plate
     draw(plate, app, map, at)
     drawn.putImageData(plate.image, 0, 0)
   })
@@ -79,14 +85,18 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
     const [y, x] = [Math.floor((py / at[3]) * source.rows), Math.floor((px / at[2]) * source.columns)]
     return y >= 0 && y < source.rows && x >= 0 && x < source.columns ? [y, x] : null
   }
-  const map = side.combined.value
+  const label = useComputed(() => side.combined.value?.label)
+  const ramp = useComputed(() => {
+    const map = side.combined.value
+    return map && !map.pixels ? { low: map.scale.limits[0]!, high: map.scale.limits[1]!, curve: map.scale.curve } : null
+  })
+  const barred = useComputed(() => ramp.value !== null)
+  const table = useComputed(() => app.colors(side.combined.value?.colors ?? '', null))
   const source = side.source.value
-  const ramp =
-    map && !map.pixels ? { low: map.scale.limits[0]!, high: map.scale.limits[1]!, curve: map.scale.curve } : null
   return (
     <>
-      {map ? (
-        <h2>{map.label}</h2>
+      {label.value ? (
+        <h2>{label.value}</h2>
       ) : (
         <p>{side.failed.value || (app.of('mode').value === 'weights' ? 'No channel is picked yet.' : '…')}</p>
       )}
@@ -105,10 +115,10 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
             if (unit) app.set({ unit })
           }}
         >
-          <canvas ref={below} role="img" aria-label={map?.label ?? 'nothing yet'} />
+          <canvas ref={below} role="img" aria-label={label.value ?? 'nothing yet'} />
           <canvas ref={above} aria-hidden="true" />
         </div>
-        {ramp && <Ramp range={ramp} table={app.colors(map!.colors, null)} tall name="Combined map" />}
+        {barred.value && <Ramp of={ramp} table={table} tall name="Combined map" />}
       </div>
     </>
   )
@@ -128,7 +138,7 @@ export function draw(
 /** The class that a combination is for: by the model's own answers first, then by what is typed. */
 function Target({ app, side }: { app: App; side: Side }) {
   const found = useSignal<{ index: number; label: string }[]>([])
-  const { target } = app.view.value
+  const target = app.of('target').value
   const own = side.input.value.predictions ?? []
   const known = [...own, ...found.value]
   const label =
@@ -168,36 +178,12 @@ function Target({ app, side }: { app: App; side: Side }) {
 }
 
 function Weights({ app, side }: { app: App; side: Side }) {
-  const { selected, weights, post, active } = app.view.value
-  const set = (channel: number, weight: number) => {
-    if (Number.isFinite(weight)) app.set({ weights: { ...app.view.value.weights, [channel]: weight } })
-  }
-  const reach = Math.max(1, ...Object.values(weights).map(Math.abs))
+  const [selected, post, active] = [app.of('selected').value, app.of('post').value, app.of('active').value]
+  const reach = useComputed(() => Math.max(1, ...Object.values(app.of('weights').value).map(Math.abs)))
   return (
     <div class="weights">
       {selected.map(channel => (
-        <div key={channel}>
-          <button type="button" title={`Show channel ${channel}`} onClick={() => app.set({ active: channel })}>
-            {channel}
-          </button>
-          <input
-            type="range"
-            {...{ min: -reach, max: reach, step: 'any' }}
-            value={weights[channel] ?? 0}
-            aria-label={`Weight of channel ${channel}`}
-            onInput={event => set(channel, Math.round(event.currentTarget.valueAsNumber * 100) / 100)}
-          />
-          <input
-            type="number"
-            step={0.1}
-            value={weights[channel] ?? 0}
-            aria-label={`Weight of channel ${channel} as a number`}
-            onChange={event => set(channel, event.currentTarget.valueAsNumber)}
-          />
-          <Button title={`Leave channel ${channel} out`} on={() => app.pick(channel)}>
-            ×
-          </Button>
-        </div>
+        <Weight key={channel} app={app} channel={channel} reach={reach} />
       ))}
       {!selected.length && <p class="note">Ctrl-click tiles, or press Space, to pick channels.</p>}
       <footer>
@@ -219,6 +205,37 @@ function Weights({ app, side }: { app: App; side: Side }) {
           Only above 0
         </Button>
       </footer>
+    </div>
+  )
+}
+
+function Weight({ app, channel, reach }: { app: App; channel: number; reach: ReadonlySignal<number> }) {
+  const weight = useComputed(() => app.of('weights').value[channel] ?? 0)
+  const set = (value: number) => {
+    if (Number.isFinite(value)) app.set({ weights: { ...app.view.value.weights, [channel]: value } })
+  }
+  return (
+    <div>
+      <button type="button" title={`Show channel ${channel}`} onClick={() => app.set({ active: channel })}>
+        {channel}
+      </button>
+      <input
+        type="range"
+        {...{ min: -reach.value, max: reach.value, step: 'any' }}
+        value={weight}
+        aria-label={`Weight of channel ${channel}`}
+        onInput={event => set(Math.round(event.currentTarget.valueAsNumber * 100) / 100)}
+      />
+      <input
+        type="number"
+        step={0.1}
+        value={weight}
+        aria-label={`Weight of channel ${channel} as a number`}
+        onChange={event => set(event.currentTarget.valueAsNumber)}
+      />
+      <Button title={`Leave channel ${channel} out`} on={() => app.pick(channel)}>
+        ×
+      </Button>
     </div>
   )
 }

@@ -7,7 +7,7 @@ import type { Side } from '../app/side'
 import { encode } from '../core/codes'
 import { histogram } from '../core/histogram'
 import { at, place } from '../core/norms'
-import { Button, context, inks, point, useSize } from './parts'
+import { Button, context, css, inks, point, useSize } from './parts'
 import { number, percent, reading } from './words'
 
 const BINS = 96
@@ -56,8 +56,7 @@ export function Histogram({ app, side }: { app: App; side: Side }) {
       if (!counts[bin]) continue
       const tall = Math.max(ratio, Math.round((Math.min(counts[bin]!, top) / top) * (height - 2 * ratio)))
       const [x, next] = [Math.round((bin * width) / BINS), Math.round(((bin + 1) * width) / BINS)]
-      const pixel = table[codes[bin]!]!
-      drawn.fillStyle = `rgb(${pixel & 255} ${(pixel >> 8) & 255} ${(pixel >> 16) & 255})`
+      drawn.fillStyle = css(table[codes[bin]!]!)
       drawn.fillRect(x, height - tall, Math.max(1, next - x - (ratio > 1 ? 1 : 0)), tall)
       if (counts[bin]! > top) {
         drawn.fillStyle = inks(app).paper

@@ -44,7 +44,7 @@ export function Input({ app, side }: { app: App; side: Side }) {
     const [px, py] = point(event, ref.current!, size.value.ratio)
     return unitAt(data, py / scale.value, px / scale.value)
   }
-  const { overlay, opacity } = app.view.value
+  const [overlay, opacity, target] = [app.of('overlay').value, app.of('opacity').value, app.of('target').value]
   const input = side.input.value
   const shares = input.predictions?.every(
     ({ probability }) => probability !== null && probability >= 0 && probability <= 1,
@@ -95,7 +95,7 @@ export function Input({ app, side }: { app: App; side: Side }) {
               <button
                 type="button"
                 title={`Class ${each.index}${each.note && ` · ${each.note}`}`}
-                aria-pressed={app.view.value.target === each.index}
+                aria-pressed={target === each.index}
                 onClick={() => aim(app, each.index)}
               >
                 <span>{each.label}</span>
@@ -124,14 +124,10 @@ export function paint(canvas: HTMLCanvasElement, app: App, side: Side, photo: Ph
   const [overlay, opacity] = [app.of('overlay').value, app.of('opacity').value]
   const map = overlay || always ? side.combined.value : null
   const fits = data && data.meta.input === photo.input
-  if (fits && map) {
-    const image = pixels(photo, width, height)
-    blend(image, app, side, map, width / photo.photo[1], opacity)
-    drawn.putImageData(image, 0, 0)
-  } else {
-    drawn.imageSmoothingQuality = 'high'
-    drawn.drawImage(photo.bitmap, 0, 0, width, height)
-  }
+  // Scaled once: that takes longer than all the rest.
+  const image = pixels(photo, width, height)
+  if (fits && map) blend(image, app, side, map, width / photo.photo[1], opacity)
+  drawn.putImageData(image, 0, 0)
   const box = fits ? data.meta.placement?.box : null
   if (!box) return
   const scale = width / photo.photo[1]

@@ -1,9 +1,12 @@
 /** What all panes are made of: a canvas as large as its place, a choice, and a button. */
 
-import { useSignal } from '@preact/signals'
-import type { ComponentChildren } from 'preact'
+import { type ReadonlySignal, useSignal } from '@preact/signals'
+import { type ComponentChildren, options } from 'preact'
 import { useLayoutEffect, useRef } from 'preact/hooks'
 import type { App } from '../app/app'
+
+// Canvases are drawn with what Preact renders, not a frame later.
+options.requestAnimationFrame = draw => queueMicrotask(() => queueMicrotask(draw))
 
 export interface Size {
   width: number
@@ -44,10 +47,10 @@ export type Choices = readonly (readonly [value: string, label: string])[]
 
 export function Choice(props: {
   label: string
-  value: string
+  /** A signal renders nothing anew. */
+  value: string | ReadonlySignal<string>
   of: Choices
   pick: (value: string) => void
-  name?: string
 }) {
   const { label, value, of, pick } = props
   return (
@@ -93,3 +96,6 @@ export function point(event: MouseEvent, element: Element, ratio: number): [numb
   const box = element.getBoundingClientRect()
   return [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio]
 }
+
+/** A pixel of a canvas as the style sheet writes it. */
+export const css = (pixel: number) => `rgb(${pixel & 255} ${(pixel >> 8) & 255} ${(pixel >> 16) & 255})`

@@ -19,6 +19,7 @@ export function Sheet({ app, side }: { app: App; side: Side }) {
     app.of('single').value && side.active.value >= 0 ? [side.active.value] : side.order.value,
   )
   const zoom = app.of('zoom')
+  const moving = useComputed(() => (zoom.value ? '' : undefined))
   const drawing = useComputed<Drawing | null>(() => {
     const source = side.source.value
     if (!source || !size.value.width || !size.value.height || !order.value.length) return null
@@ -117,7 +118,7 @@ export function Sheet({ app, side }: { app: App; side: Side }) {
         aria-label={`Channels of ${side.layer.value.path}`}
         aria-multiselectable="true"
         aria-activedescendant={`channel-${side.index}`}
-        data-moving={zoom.value ? '' : undefined}
+        data-moving={moving}
         onPointerMove={move}
         onPointerLeave={() => (app.hover.value = null)}
         onPointerDown={event => {
@@ -169,7 +170,7 @@ export function Sheet({ app, side }: { app: App; side: Side }) {
           {remarks(side).map(([text, codes]) => (
             <p key={text}>
               {codes.map(code => (
-                <Mark key={code} pixel={side.table.value[code]!} />
+                <Mark key={code} pixel={() => side.table.value[code]!} />
               ))}
               {text}
             </p>

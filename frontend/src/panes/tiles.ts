@@ -1,7 +1,7 @@
 /** How tiles are drawn: colours, letters, and the marks above them. */
 
 import type { App } from '../app/app'
-import { corner, detail, type Grid, Plate, seen } from '../app/raster'
+import { corner, detail, type Grid, type Plate, plateOf, seen } from '../app/raster'
 import type { Side } from '../app/side'
 import { number } from '../core/ticks'
 import { context, FONT, inks, type Size } from './parts'
@@ -18,7 +18,7 @@ export interface Drawing {
 export function paint(canvas: HTMLCanvasElement, { app, side, order, at, size }: Drawing, kept?: Plate): Plate {
   const drawn = context(canvas, size)
   const { paper } = inks(app)
-  const plate = kept?.width === size.width && kept.height === size.height ? kept : new Plate(size.width, size.height)
+  const plate = plateOf(kept, size.width, size.height)
   const [table, tiles] = [side.table.value, side.tiles.value!]
   const { rows, columns } = tiles.source
   const ground = Number.parseInt(paper.slice(1), 16)
@@ -47,19 +47,20 @@ function letters(drawn: CanvasRenderingContext2D, { app, side, order, at, size }
   const one = data.size * data.slices === 1
   const used: number[] = []
   drawn.textAlign = 'left'
+  drawn.fillStyle = ink
   drawn.font = `600 ${(wide >= 60 ? 12 : 11) * ratio}px ${FONT}`
   for (const place of places) {
     const [x, y] = corner(at, place)
     const channel = channels[order[place]!]!
     const chosen = picked.has(channel)
     const inset = chosen ? 4 * ratio : 0
-    drawn.fillStyle = ink
     if (at.label) {
       const width = wide >= 72 || chosen ? drawn.measureText(String(channel)).width : 0
       used[place] = width + 2 * inset
       if (chosen) drawn.fillRect(x, y - 17 * ratio, used[place], 15 * ratio)
       if (chosen) drawn.fillStyle = paper
       drawn.fillText(String(channel), x + inset, y - 5 * ratio)
+      if (chosen) drawn.fillStyle = ink
     } else if (chosen) drawn.fillRect(x, y, Math.max(4, at.width / 3), Math.max(4, at.width / 3))
   }
   drawn.font = `${11 * ratio}px ${FONT}`

@@ -1,7 +1,9 @@
 /** The line above all panes: which image, in which colours and order, which channels. */
 
+import { useComputed } from '@preact/signals'
 import { useRef } from 'preact/hooks'
 import type { App } from '../app/app'
+import { usualColors } from '../core/paint'
 import type { Norm } from '../core/types'
 import { Button, Choice, type Choices } from './parts'
 
@@ -24,7 +26,7 @@ export const SCALES: Choices = [
 ]
 
 export const scaleName = (app: App) => {
-  const { scale, clip } = app.view.value
+  const [scale, clip] = [app.of('scale').value, app.of('clip').value]
   return Array.isArray(scale) ? 'fixed' : [scale, ...(clip ?? [])].join(' ')
 }
 
@@ -36,22 +38,25 @@ export function setScale(app: App, name: string) {
 }
 
 export function Toolbar({ app }: { app: App }) {
-  const view = app.view.value
   const { inputs, colours, choices, caps, model } = app.manifest.value
   const files = useRef<HTMLInputElement>(null)
   const [side] = app.sides
-  const like = view.sort.startsWith('similarity') ? view.sort : `similarity:${view.active}`
+  const [beside, table] = [app.of('beside').value, app.of('table').value]
+  const range = useComputed(() => scaleName(app))
+  const usual = useComputed(() => usualColors(app.manifest.value, side.scale.value?.center ?? null))
+  const fixed = useComputed(() => range.value === 'fixed')
+  const sort = app.of('sort').value
+  const like = sort.startsWith('similarity') ? sort : `similarity:${app.of('active').value}`
   const sorts: Choices = [
     ...choices.sorts.flatMap(each => (SORTS[each] ? [[each, SORTS[each]] as const] : [])),
-    [like, `Like channel ${like.slice(11)}`],
+    [like, `Like channel ${like.slice(11)}`] as const,
   ]
-  const scales: Choices = scaleName(app) === 'fixed' ? [...SCALES, ['fixed', 'Fixed range']] : SCALES
   return (
     <div class="toolbar" role="toolbar" aria-label="What is shown">
       <h1 title={model.text}>{model.name || 'layerscope'}</h1>
       <Choice
         label="Image"
-        value={view.input}
+        value={app.of('input')}
         of={inputs.map(each => [each.id, each.name])}
         pick={input => app.set({ input })}
       />
@@ -75,27 +80,29 @@ export function Toolbar({ app }: { app: App }) {
       )}
       <Choice
         label="Colours"
-        value={view.colors}
-        of={[
-          ['', `Auto: ${side.colors.value}`],
-          ...colours.map(each => [each.name, each.name.replace(/^.*:/, '')] as const),
-        ]}
+        value={app.of('colors')}
+        of={[['', `Auto: ${usual.value}`], ...colours.map(each => [each.name, each.name.replace(/^.*:/, '')] as const)]}
         pick={colors => app.set({ colors })}
       />
-      <Choice label="Range" value={scaleName(app)} of={scales} pick={name => setScale(app, name)} />
+      <Choice
+        label="Range"
+        value={range}
+        of={fixed.value ? [...SCALES, ['fixed', 'Fixed range']] : SCALES}
+        pick={name => setScale(app, name)}
+      />
       <Choice
         label="Scale"
-        value={view.norm}
+        value={app.of('norm')}
         of={choices.norms.map(each => [each, NORMS[each] ?? each])}
         pick={norm => app.set({ norm: norm as Norm })}
       />
-      <Choice label="Sort" value={view.sort} of={sorts} pick={sort => app.set({ sort })} />
+      <Choice label="Sort" value={sort} of={sorts} pick={sort => app.set({ sort })} />
       <label class="choice find">
         <span>Find</span>
         <input
           type="search"
           placeholder="mean > 0.1 and not dead"
-          value={view.find}
+          value={app.of('find').value}
           aria-invalid={side.wrong.value !== ''}
           title={side.wrong.value || 'Channels by number (0:16,40) or by a condition'}
           onInput={event => app.set({ find: event.currentTarget.value, zoom: null })}
@@ -104,12 +111,12 @@ export function Toolbar({ app }: { app: App }) {
       <div class="end">
         <Button
           title="Compare: a second sheet beside the first (b)"
-          pressed={view.beside !== null}
-          on={() => app.set({ beside: view.beside ? null : {} })}
+          pressed={beside !== null}
+          on={() => app.set({ beside: beside ? null : {} })}
         >
           Compare
         </Button>
-        <Button title="Table of statistics (t)" pressed={view.table} on={() => app.set({ table: !view.table })}>
+        <Button title="Table of statistics (t)" pressed={table} on={() => app.set({ table: !table })}>
           Table
         </Button>
         <Button title="Save what is seen (Ctrl S)" on={() => (app.dialog.value = 'save')}>

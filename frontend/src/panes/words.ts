@@ -71,7 +71,11 @@ export function remarks(side: Side): [text: string, codes: number[]][] {
   return [...texts, ...meta.notes.map(text => [text, []] as [string, number[]])]
 }
 
-export const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
+export const capital = (text: string) =>
+  text.replace(/^[a-z-]+(?=[ ,:])/, word => word[0]!.toUpperCase() + word.slice(1))
+
+/** A message of Python as a sentence of its own; what begins with a name keeps that. */
+export const sentence = (text: string) => capital(text) + (/[.!?…]$/.test(text) ? '' : '.')
 
 export const percent = (share: number) => `${share > 0 && share < 0.001 ? '<0.1' : +(100 * share).toPrecision(3)} %`
 

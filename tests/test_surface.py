@@ -11,7 +11,7 @@ from layerscope.cli import parser
 from layerscope.errors import BadOption, unknown_layer
 
 # Those of the command line that are no keyword of the same name.
-OWN = {"help", "version", "debug", "json", "terminal", "import", "range", "layer", "no_browser"}
+OWN = {"help", "version", "debug", "json", "terminal", "import", "range", "layer", "no_browser", "samples"}
 
 
 def options_of(parser):

@@ -34,6 +34,7 @@ ELSEWHERE = {
     "cli/demo.py": {"save": 1},  # Picture.save
     "combinations/basis.py": {"savez": 1},  # into `replacing`
     "files.py": {"open": 1},  # for reading
+    "cli/store.py": {"save": 1},  # Picture.save
     "core/npz.py": {"save": 1, "savez": 1},  # into `replacing`
     "picture/display.py": {"mkstemp": 1, "open": 1},  # a file of its own for the system's viewer
     "picture/export/figure.py": {"savefig": 1},  # into memory
@@ -42,6 +43,8 @@ ELSEWHERE = {
     "picture/picture.py": {"save": 1},  # of export/files.py
     "plots/animate.py": {"save": 1},  # into memory
     "plots/batch_writer.py": {"save": 3},  # Picture.save, FeatureMap.save
+    "store/example.py": {"TemporaryDirectory": 1, "makedirs": 1, "save": 1},  # images for examples
+    "store/gallery.py": {"save": 1},  # into memory
     "viewer/photo.py": {"save": 2},  # into memory
 }
 

@@ -20,6 +20,7 @@ OPTIONS = (
         "batch",
         "by",
         "caption",
+        "channel",
         "channels",
         "clip",
         "colors",
@@ -46,7 +47,8 @@ OPTIONS = (
     ),
     *("output", "overlay", "per_page", "port"),
     *("preprocess", "resume", "scale", "size", "smooth", "sort", "statistics", "store", "target", "text"),
-    *("theme", "tiles", "title", "top", "trust", "unit", "values", "weights", "width_mm", "workers", "yes", "zoom"),
+    *("theme", "tiles", "title", "top", "trust", "unit", "values", "view", "weights", "width_mm", "workers", "yes"),
+    "zoom",
 )
 # What stands between the numbers of a value there.
 SEPARATORS = {"channels": ",", "contours": ",", "size": "x"}

@@ -1,4 +1,4 @@
-"""The commands over data sets: `scan` and `check`."""
+"""The commands over data sets: `scan`, `check` and `top`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def add_store_commands(command: Command, common: Callable[[argparse.ArgumentPars
     check = command("check", "compare every file of a store with the checksum that its receipt states", run_check)
     check.add_argument("store", metavar="STORE", type=arguments.name, help="the folder of a store")
     check.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    top = command("top", "draw the images of a store that excite a channel most, or list its channels", run_top)
+    _add_top(top)
 
 
 def _add_scan(scan: argparse.ArgumentParser) -> None:
@@ -86,6 +88,69 @@ def _add_scan(scan: argparse.ArgumentParser) -> None:
         "--workers", type=arguments.positive, metavar="N", default=1, help="processes that share the work (default: 1)"
     )
     scan.add_argument("--yes", action="store_true", help="begin a large scan without asking")
+
+
+def _add_top(top: argparse.ArgumentParser) -> None:
+    top.add_argument("store", metavar="STORE", type=arguments.name, help="the folder that a scan has filled")
+    top.add_argument(
+        "-l",
+        "--layer",
+        type=arguments.name,
+        metavar="LAYER",
+        help="path, or a part of only that path; none for the only one",
+    )
+    top.add_argument(
+        "-c",
+        "--channel",
+        metavar="N",
+        help="number or class of a channel; without one, the table of all channels is printed",
+    )
+    top.add_argument("-k", type=arguments.positive, metavar="K", help="how many images (default: 9)")
+    top.add_argument(
+        "--view",
+        choices=("overlay", "masked", "crop", "contour", "photo"),
+        default="overlay",
+        help="the map on the photo, the photo where the channel is active, what the unit sees, a line (default: overlay)",
+    )
+    top.add_argument(
+        "--samples",
+        action="store_true",
+        help="an image of each eighth by the channel's largest value, not the top alone",
+    )
+    top.add_argument("--columns", type=arguments.positive, metavar="N", help="photos in a row")
+    top.add_argument(
+        "--theme", choices=("light", "dark", "transparent"), default="light", help="the background (default: light)"
+    )
+    top.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=arguments.name,
+        help="the picture (default: top.png), or of the table a .csv",
+    )
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def run_top(options: argparse.Namespace) -> int:
+    """`layerscope top`."""
+    from ..store.store import open_store
+
+    store = open_store(options.store)
+    if options.channel is None:
+        table = store.stats(options.layer)
+        if options.output:
+            say(str(table.to_csv(options.output)))
+        else:
+            print(table)
+        return DONE
+    channel = int(options.channel) if options.channel.isascii() and options.channel.isdecimal() else options.channel
+    about = {"view": options.view, "columns": options.columns, "theme": options.theme}
+    if options.samples:
+        picture = store.samples(options.layer, channel, **about)
+    else:
+        picture = store.top(options.layer, channel, k=options.k, **about)
+    print(picture.save(options.output or "top.png"))
+    return DONE
 
 
 def run_scan(options: argparse.Namespace) -> int:

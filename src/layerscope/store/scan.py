@@ -25,6 +25,7 @@ from .ahead import makers
 from .arrays import descriptions, import_zarr
 from .engines import ENGINES, Job, run
 from .estimate import ask, estimate
+from .gallery import write_gallery
 from .manifest import read_manifest, units, write_manifest
 from .plan import DTYPES, KEEPS, Plan, differences, recipe_fields
 from .probe import look
@@ -142,6 +143,7 @@ def scan(
             for receipt in run(engine, job):
                 receipts[receipt.unit] = receipt
         write_summary(storage, done.plan, receipts)
+        write_gallery(spec, done.samples, scope, receipts)
         _write_provenance(storage, done, receipts, start=start, about={"engine": engine, "workers": workers})
     return open_store(storage)
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from ..checks import keywords, whole
+from ..core.words import image_index
 from ..errors import BadOption
-from ..safe_text import counted
+from . import answers, reading
+from .contents import Contents
 from .plan import Plan
-from .receipts import Outcome, Receipt, read_receipt, store_digest
-from .storage import Storage, storage_of
+from .storage import storage_of
+from .table import Table
+from .top import Look, samples_picture, scatter_picture, top_picture
+
+if TYPE_CHECKING:
+    from ..picture.picture import Picture
 
 
-@dataclass(frozen=True, eq=False)
-class Store:
-    """What a scan has kept of a data set: what `scan` and `open_store` return.
+class Store(Contents):
+    """What a scan has kept of a data set, and what that tells: what `scan` and `open_store` return.
 
     >>> import tempfile
     >>> import numpy as np
@@ -33,40 +37,287 @@ class Store:
         plan: What made it.
     """
 
-    storage: Storage = field(repr=False)
-    plan: Plan = field(repr=False)
+    def stats(self, layer: str | None = None) -> Table:
+        """The figures of each channel over the whole data set: range, mean, quantiles, dead, constant and saturated channels.
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The paths of the layers."""
-        return tuple(kept.layer.path for kept in self.plan.layers)
+        Counts, ranges, means and deviations are exact; quantiles come from a histogram whose bins are about 3 % of their values
+        wide. `sparsity` is the share of zeros, `positive` that of values above 0. A channel is `saturated` where at least half
+        of its values lie within 3 % of its largest.
 
-    @cached_property
-    def receipts(self) -> tuple[Receipt | None, ...]:
-        """What each unit has left; `None` for those that aren't done."""
-        return tuple(read_receipt(self.storage, unit) for unit in range(self.plan.units))
+        >>> from layerscope.store.example import example_store
+        >>> table = example_store().stats("conv1")
+        >>> len(table), table["dead"].any(), table["q05"][0] <= table["median"][0] <= table["q95"][0]
+        (4, np.False_, np.True_)
 
-    @property
-    def failures(self) -> tuple[Outcome, ...]:
-        """The images that are missing or broken, each with its reason."""
-        return tuple(image for receipt in self.receipts if receipt is not None for image in receipt.failures)
+        Args:
+            layer: Its path, or a part of only that; not needed where the store holds one layer.
 
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """When, where and how the runs of the scan were made."""
-        try:
-            about: dict[str, Any] = json.loads(self.storage.get("provenance.json"))
-        except FileNotFoundError:
-            return {"runs": []}
-        return about
+        Raises:
+            LayerNotFound: The store has no such layer, or several.
+        """
+        kept = self._kept(layer)
+        return answers.statistics_table(kept, self.tally(layer), len(self.ids) - len(self.failures))
 
-    @property
-    def digest(self) -> str:
-        """What tells its results from others: the checksums of all files in order."""
-        return store_digest(self.storage, self.plan.units)
+    def histogram(self, layer: str | None, channel: int | str) -> Table:
+        """How the values of one channel are spread over the whole data set: the bins that hold something.
 
-    def __repr__(self) -> str:
-        return f"<Store of {counted(self.plan.images, 'image')}, {counted(len(self.plan.layers), 'layer')}>"
+        >>> from layerscope.store.example import example_store
+        >>> table = example_store().histogram("conv1", 2)
+        >>> list(table.columns), int(table["count"].sum())
+        (['low', 'high', 'count'], 768)
+
+        Args:
+            layer: Its path, or a part of only that; `None` where the store holds one layer.
+            channel: Its true number, or the class that it stands for.
+
+        Raises:
+            LayerNotFound: The store has no such layer, or several.
+            BadChannels: The store has no such channel of it.
+        """
+        kept = self._kept(layer)
+        return answers.histogram_table(kept, self.tally(layer), reading.channel_at(kept, channel))
+
+    @keywords
+    def top(
+        self,
+        layer: str | None,
+        channel: int | str,
+        *,
+        k: int | None = None,
+        view: str = "overlay",
+        columns: int | None = None,
+        title: str | None = None,
+        caption: bool = True,
+        theme: str = "light",
+    ) -> Picture:
+        """The images that excite a channel most, the strongest first. Needs neither the images nor the model.
+
+        >>> from layerscope.store.example import example_store
+        >>> picture = example_store().top("conv1", 2, k=4, view="crop")
+        >>> len(picture.cells), picture.title
+        (4, 'conv1 · channel 2 · top 4 of 12 images')
+
+        Args:
+            layer: Its path, or a part of only that; `None` where the store holds one layer.
+            channel: Its true number, or the class that it stands for.
+            k: How many images; `None`: 9, or as many as the scan was told to remember, by default 16.
+            view: `"overlay"` (the map on the photo), `"masked"` (the photo where the channel is active), `"crop"` (what the
+                unit with the largest value can see), `"contour"` (a line around what is active), or `"photo"`. Active is what
+                lies above the 99th percentile of the channel over the data set.
+            columns: Photos in a row.
+            title: The title in place of the usual one; `""` for none.
+            caption: Whether title, subject and notes are drawn.
+            theme: `"light"`, `"dark"` or `"transparent"` paper.
+
+        Raises:
+            LayerNotFound: The store has no such layer, or several.
+            BadChannels: The store has no such channel of it.
+            BadOption: The scan isn't finished, or an option is invalid.
+        """
+        kept = self._kept(layer)
+        look = Look(view, columns, title, caption, theme)
+        return top_picture(self, kept, reading.channel_at(kept, channel), k, look=look)
+
+    @keywords
+    def samples(
+        self,
+        layer: str | None,
+        channel: int | str,
+        *,
+        view: str = "overlay",
+        columns: int | None = None,
+        title: str | None = None,
+        caption: bool = True,
+        theme: str = "light",
+    ) -> Picture:
+        """An image of each eighth of the data set by a channel's largest value: what it answers to weakly, and not at all.
+
+        >>> from layerscope.store.example import example_store
+        >>> len(example_store().samples("conv1", 2).cells)
+        8
+
+        Args:
+            layer: As for `top`, as are all that follow.
+            channel: Its true number, or the class that it stands for.
+            view: As for `top`.
+            columns: Photos in a row.
+            title: The title in place of the usual one; `""` for none.
+            caption: Whether title, subject and notes are drawn.
+            theme: `"light"`, `"dark"` or `"transparent"` paper.
+
+        Raises:
+            LayerNotFound: The store has no such layer, or several.
+            BadChannels: The store has no such channel of it.
+            BadOption: The scan isn't finished or kept statistics alone, or an option is invalid.
+        """
+        kept = self._kept(layer)
+        look = Look(view, columns, title, caption, theme)
+        return samples_picture(self, kept, reading.channel_at(kept, channel), look)
+
+    def classes(self, layer: str | None = None, by: str = "max") -> Table:
+        """For each channel the class that it answers to most, where the images have labels.
+
+        `inside` is the mean over the images of that class, `others` the mean of the other classes' means, `selectivity`
+        (inside − others) / (inside + others), the index of Morcos et al. 2018, NaN where a mean is negative; `auc` the
+        probability that an image of the class has the larger value than one of the others.
+
+        >>> from layerscope.store.example import example_store
+        >>> example_store().classes("conv2")["class"].tolist()[:2]
+        ['dark', 'light']
+
+        Args:
+            layer: Its path, or a part of only that; not needed where the store holds one layer.
+            by: `"mean"` or `"max"` over the positions of the map.
+
+        Raises:
+            BadOption: The images have no labels, or all the same, or the store holds statistics alone.
+            LayerNotFound: The store has no such layer, or several.
+        """
+        return answers.class_table(self, self._kept(layer), by)
+
+    def class_means(self, layer: str | None = None, by: str = "max") -> Table:
+        """A table of channels by classes: the mean over the images of each class.
+
+        >>> from layerscope.store.example import example_store
+        >>> list(example_store().class_means("conv2").columns)
+        ['channel', 'dark', 'light']
+
+        Args:
+            layer: As for `classes`.
+            by: As for `classes`.
+
+        Raises:
+            BadOption: As `classes`.
+            LayerNotFound: The store has no such layer, or several.
+        """
+        return answers.class_means_table(self, self._kept(layer), by)
+
+    @keywords
+    def similar_channels(self, layer: str | None, channel: int | str, *, by: str = "max", count: int = 10) -> Table:
+        """The channels that react to the same images as one channel: by the correlation of their values over all images.
+
+        >>> from layerscope.store.example import example_store
+        >>> len(example_store().similar_channels("conv1", 2, count=3))
+        3
+
+        Args:
+            layer: Its path, or a part of only that; `None` where the store holds one layer.
+            channel: Its true number, or the class that it stands for.
+            by: `"mean"` or `"max"` over the positions of the map.
+            count: How many channels.
+
+        Raises:
+            BadOption: The store holds statistics alone, or an invalid option.
+            LayerNotFound: The store has no such layer, or several.
+            BadChannels: The store has no such channel of it.
+        """
+        kept = self._kept(layer)
+        at = reading.channel_at(kept, channel)
+        return answers.similar_channels_table(self, kept, at, by=by, count=whole("count", count))
+
+    @keywords
+    def similar_images(self, layer: str | None, image: int | str, *, by: str = "mean", count: int = 10) -> Table:
+        """The images that a layer sees as most like one image: by the cosine of their vectors.
+
+        >>> from layerscope.store.example import example_store
+        >>> example_store().similar_images("conv1", 0, count=5)["label"]
+        ['dark', 'dark', 'dark', 'dark', 'dark']
+
+        Args:
+            layer: Its path, or a part of only that; `None` where the store holds one layer.
+            image: Its number or its name.
+            by: `"mean"` or `"max"` over the positions of the map.
+            count: How many images.
+
+        Raises:
+            BadOption: There is no such image, it couldn't be read, or the store holds statistics alone.
+            LayerNotFound: The store has no such layer, or several.
+        """
+        row = image_index(self.ids, image) % len(self.ids)
+        return answers.similar_images_table(self, self._kept(layer), row, by=by, count=whole("count", count))
+
+    @keywords
+    def scatter(
+        self,
+        layer: str | None = None,
+        *,
+        by: str = "mean",
+        method: str = "pca",
+        seed: int = 0,
+        title: str | None = None,
+        caption: bool = True,
+        theme: str = "light",
+    ) -> Picture:
+        """The images as points of a plane, so that those lie together which a layer sees as alike; photos where there is room.
+
+        >>> from layerscope.store.example import example_store
+        >>> len(example_store().scatter("conv1").cells)
+        12
+
+        Args:
+            layer: Its path, or a part of only that; not needed where the store holds one layer.
+            by: `"mean"` or `"max"` over the positions of the map.
+            method: `"pca"`, the first two principal components, or `"umap"`, which needs umap-learn.
+            seed: What UMAP's random numbers begin with.
+            title: The title in place of the usual one; `""` for none.
+            caption: Whether title, subject and notes are drawn.
+            theme: `"light"`, `"dark"` or `"transparent"` paper.
+
+        Raises:
+            LayerNotFound: The store has no such layer, or several.
+            BadOption: The scan isn't finished or kept statistics alone, or an option is invalid.
+            LibraryMissing: umap-learn isn't installed.
+        """
+        look = Look(title=title, caption=caption, theme=theme)
+        return scatter_picture(self, self._kept(layer), by=by, method=method, seed=whole("seed", seed, 0), look=look)
+
+    @keywords
+    def compare(
+        self, other: Store, layer: str | None = None, *, other_layer: str | None = None, by: str = "mean"
+    ) -> Table:
+        """Which channels have moved between two stores of the same images, such as before and after fine-tuning.
+
+        `correlation` is that of a channel's values over the images, `distance` the Jensen-Shannon distance of its histograms,
+        from 0 (the same) to 1 (nothing in common).
+
+        >>> from layerscope.store.example import example_store
+        >>> store = example_store()
+        >>> store.compare(store, "conv1")["correlation"].round(6).tolist()
+        [1.0, 1.0, 1.0, 1.0]
+
+        Args:
+            other: The store of the other model.
+            layer: Its path, or a part of only that; not needed where the store holds one layer.
+            other_layer: The layer of the other store; `None`: that of the same path.
+            by: `"mean"` or `"max"` over the positions of the map.
+
+        Raises:
+            BadOption: The stores are of other images (the first that differs is named), or the layers have other channels.
+            LayerNotFound: A store has no such layer, or several.
+        """
+        kept = self._kept(layer)
+        return answers.compare_table(self, other, kept, other._kept(other_layer or reading.path_of(kept)), by=by)
+
+    @keywords
+    def cka(self, other: Store | None = None, *, layers: Sequence[str] | None = None, by: str = "mean") -> Table:
+        """How much layers agree on which images are alike: linear CKA, 1 for the same up to a rotation.
+
+        >>> from layerscope.store.example import example_store
+        >>> example_store().cka()["conv1"].round(3).tolist()[0]
+        1.0
+
+        Args:
+            other: A store of the same images through another model, whose layers are the columns; `None`: this one.
+            layers: The layers of this store; `None` for all.
+            by: `"mean"` or `"max"` over the positions of the map.
+
+        Raises:
+            BadOption: The stores are of other images, or of fewer than four.
+            LayerNotFound: The store has no such layer, or several.
+        """
+        names = list(self.layers) if layers is None else [reading.path_of(self._kept(name)) for name in layers]
+        columns = names if other is None else list(other.layers)
+        return answers.cka_table(self, other or self, names, columns, by=by)
 
 
 def open_store(store: Any) -> Store:

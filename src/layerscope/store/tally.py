@@ -285,7 +285,8 @@ def quantiles(tally: Tally, levels: Sequence[float] = LEVELS) -> np.ndarray:
     half = BINS // 2
     order = np.concatenate([codes[half:][::-1], codes[:half]])  # from -inf to inf
     ends = edges()[order]
-    middles = np.where((order % half) == 0, 0.0, ends.mean(1))  # 0 and what is nearer to it than 2e-6
+    with np.errstate(invalid="ignore"):  # bins of inf and NaN, which hold nothing
+        middles = np.where((order % half) == 0, 0.0, ends.mean(1))  # 0 and what is nearer to it than 2e-6
     summed = np.cumsum(tally.histogram[:, order], 1)
     result = np.full((len(summed), len(levels)), np.nan)
     for channel in np.flatnonzero(tally.count).tolist():

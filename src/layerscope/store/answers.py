@@ -1,0 +1,191 @@
+"""What a store says of channels, classes, images and layers, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..channels.statistics import listed
+from ..errors import BadOption
+from ..safe_text import counted
+from . import vectors
+from .plan import Kept
+from .reading import path_of
+from .table import Table
+from .tally import Tally, edges, quantiles
+
+if TYPE_CHECKING:
+    from .store import Store
+
+QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
+SATURATED = 0.5  # of the values in the bin of the largest one
+
+
+def statistics_table(kept: Kept, tally: Tally, images: int) -> Table:
+    """The figures of each channel over the data set."""
+    found = tally.count > 0
+    whole = tally.count + tally.nan + tally.inf
+    low, high = (np.where(found, ends, np.nan).astype(float) for ends in (tally.low, tally.high))
+    dead = found & (tally.low == 0) & (tally.high == 0) & (tally.count == whole)
+    constant = found & (tally.low == tally.high) & ~dead & (tally.count == whole)
+    saturated = (_share_at_top(tally) >= SATURATED) & ~dead & ~constant
+    levels = quantiles(tally, tuple(QUANTILES.values()))
+    columns = {
+        "channel": np.array(kept.channels),
+        "min": low,
+        "mean": tally.mean,
+        "max": high,
+        "deviation": tally.deviation,
+        **{name: levels[:, index] for index, name in enumerate(QUANTILES)},
+        "sparsity": _share(tally.zeros, tally.count),
+        "positive": _share(tally.positive, tally.count),
+        "dead": dead,
+        "constant": constant,
+        "saturated": saturated,
+        "nan": tally.nan,
+        "inf": tally.inf,
+    }
+    if kept.labels:
+        columns = {"channel": columns.pop("channel"), "class": np.array(kept.labels), **columns}
+    notes = [
+        f"{word}: {np.count_nonzero(which)} ({listed(np.array(kept.channels)[which].tolist())})"
+        for word, which in (("dead", dead), ("constant", constant), ("saturated", saturated))
+        if which.any()
+    ]
+    title = f"{counted(len(kept.channels), 'channel')} of {path_of(kept)} in {counted(images, 'image')}"
+    return Table(columns, title, notes)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _share_at_top(tally: Tally) -> np.ndarray:
+    """For each channel the share of its values that lie in one bin with the largest, within 3 % of it."""
+    ends = edges()
+    held = tally.histogram > 0
+    upper = np.where(held, ends[:, 1], -np.inf).argmax(1)
+    rows = np.arange(len(held))
+    return _share(tally.histogram[rows, upper], tally.count)
+
+
+def histogram_table(kept: Kept, tally: Tally, at: int) -> Table:
+    """The bins of one channel that hold something, from the lowest: their edges and how many values."""
+    ends, counts = edges(), tally.histogram[at]
+    order = np.lexsort((ends[:, 1], ends[:, 0]))
+    order = order[counts[order] > 0]
+    low = np.clip(ends[order, 0], tally.low[at], tally.high[at])
+    high = np.clip(ends[order, 1], tally.low[at], tally.high[at])
+    title = f"channel {kept.channels[at]} of {path_of(kept)}: {counted(int(counts.sum()), 'value')}"
+    return Table({"low": low, "high": high, "count": counts[order]}, title)
+
+
+def _labelled(store: Store) -> tuple[np.ndarray, list[str]]:
+    numbers, names = vectors.label_numbers(store.labels)
+    if not names:
+        raise BadOption(
+            "the images of this store have no labels",
+            "scan a folder with one folder per class, or a list with a column of labels",
+        )
+    return numbers, names
+
+
+def class_table(store: Store, kept: Kept, by: str) -> Table:
+    """For each channel the class that it answers to most, and how much it tells it from the others."""
+    labels, names = _labelled(store)
+    one = vectors.selectivity(store.vectors(path_of(kept), by), labels, len(names))
+    columns = {
+        "channel": np.array(kept.channels),
+        "class": np.array(names)[one.best],
+        "inside": one.inside,
+        "others": one.others,
+        "selectivity": one.ratio,
+        "auc": one.auc,
+    }
+    return Table(columns, f"{by} of {path_of(kept)} by {counted(len(names), 'class', 'classes')}")
+
+
+def class_means_table(store: Store, kept: Kept, by: str) -> Table:
+    """A row for each channel, a column for each class: the mean over its images."""
+    labels, names = _labelled(store)
+    one = vectors.selectivity(store.vectors(path_of(kept), by), labels, len(names))
+    columns = {name: one.means[:, index] for index, name in enumerate(names)}
+    return Table({"channel": np.array(kept.channels), **columns}, f"mean {by} of {path_of(kept)} in each class")
+
+
+def similar_channels_table(store: Store, kept: Kept, at: int, *, by: str, count: int) -> Table:
+    """The channels whose values go with those of one channel over the images."""
+    values = store.vectors(path_of(kept), by)
+    values = values[vectors.present(values)]
+    found = vectors.correlations(values[:, [at]], values)[0]
+    order = [row for row in np.argsort(np.where(np.isnan(found), np.inf, -found), kind="stable") if row != at][:count]
+    columns = {"channel": np.array(kept.channels)[order], "correlation": found[order]}
+    return Table(columns, f"like channel {kept.channels[at]} of {path_of(kept)} over {counted(len(values), 'image')}")
+
+
+def similar_images_table(store: Store, kept: Kept, row: int, *, by: str, count: int) -> Table:
+    """The images whose vectors point in about the same direction as those of one image."""
+    values = store.vectors(path_of(kept), by)
+    if not vectors.present(values)[row]:
+        raise BadOption(f"{store.ids[row]} has no vector: it couldn't be read")
+    found = vectors.cosines(values, values[row])
+    order = [at for at in np.argsort(np.where(np.isnan(found), np.inf, -found), kind="stable") if at != row][:count]
+    columns = {"image": [store.ids[at] for at in order], "cosine": found[order]}
+    if any(store.labels):
+        columns["label"] = [store.labels[at] for at in order]
+    return Table(columns, f"like {store.ids[row]} in {path_of(kept)}")
+
+
+def same_images(one: Store, other: Store) -> None:
+    """Raises `BadOption` where two stores aren't of the same images in the same order."""
+    if one.ids == other.ids:
+        return
+    if len(one.ids) != len(other.ids):
+        problem = f"one has {counted(len(one.ids), 'image')}, the other {len(other.ids)}"
+    else:
+        row = next(row for row, ids in enumerate(zip(one.ids, other.ids, strict=True)) if ids[0] != ids[1])
+        problem = f"image {row} is {one.ids[row]} in one and {other.ids[row]} in the other"
+    raise BadOption(f"the stores hold other images: {problem}", "scan the same list of images with both models")
+
+
+def compare_table(before: Store, after: Store, kept: Kept, other: Kept, *, by: str) -> Table:
+    """For each channel of a layer how it has moved from one store to the other, those that moved most first."""
+    same_images(before, after)
+    if kept.channels != other.channels:
+        raise BadOption(
+            f"{path_of(kept)} has {counted(len(kept.channels), 'channel')} in one store, and {path_of(other)}"
+            f" {len(other.channels)} in the other: channels are compared by their numbers"
+        )
+    values = before.vectors(path_of(kept), by), after.vectors(path_of(other), by)
+    here = vectors.present(*values)
+    values = values[0][here], values[1][here]
+    tallies = before.tally(path_of(kept)), after.tally(path_of(other))
+    columns = {
+        "channel": np.array(kept.channels),
+        "correlation": vectors.paired_correlations(*values),
+        "mean_before": tallies[0].mean,
+        "mean_after": tallies[1].mean,
+        "deviation_before": tallies[0].deviation,
+        "deviation_after": tallies[1].deviation,
+        "distance": vectors.js_distance(tallies[0].histogram, tallies[1].histogram),
+    }
+    title = f"{path_of(kept)} before and after, over {counted(int(here.sum()), 'image')}; those that moved most first"
+    # A channel that is the same for all images in one store and not in the other has moved farthest.
+    moved = np.where(np.isnan(columns["correlation"]), 2 * columns["distance"], 1 - columns["correlation"])
+    return Table(columns, title).take(np.argsort(-moved, kind="stable"))
+
+
+def cka_table(one: Store, other: Store, names: Sequence[str], others: Sequence[str], *, by: str) -> Table:
+    """Linear CKA between layers, a row for each of one store and a column for each of the other."""
+    same_images(one, other)
+    first = [one.vectors(name, by) for name in names]
+    second = first if one is other and names == others else [other.vectors(name, by) for name in others]
+    here = vectors.present(*first, *second)
+    columns = {
+        name: np.array([vectors.cka(row[here], column[here]) for row in first])
+        for name, column in zip(others, second, strict=True)
+    }
+    title = f"linear CKA of the {by} over {counted(int(here.sum()), 'image')}, unbiased: 1 is the same up to a rotation"
+    return Table({"layer": list(names), **columns}, title)

@@ -1,0 +1,314 @@
+"""The last stage of a scan: what the model saw of the images with a channel's largest values, and the channel's map of each.
+
+So that not only the top is seen, there are images of every eighth of each channel's order too, out of a few that lie evenly
+in the manifest. All of them, in the order of the manifest, are cut into parts. A part is one file and then its receipt, so
+that a killed stage goes on where it was, and an image is read once more for all layers together.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ..core.npz import array_in
+from ..core.placement import Placement
+from ..core.progress import work
+from ..errors import ImageNotReadable
+from .ahead import Ready, read_ahead
+from .plan import Kept, Plan
+from .reading import pooled_rows
+from .receipts import Receipt, checksum, sealed, unsealed
+from .storage import Storage
+from .summary import damage, read_summary, units_hash
+from .tally import packed
+from .unit import Spec, reader_count, run
+from .vectors import ranks_of
+
+if TYPE_CHECKING:
+    from ..scope.scope import Scope
+    from .samples import Listing
+
+FOLDER, RECEIPTS, INDEX = "top", "top/receipts", "top/index.npz"
+SIDE = 256  # pixels of the longer side of a photo
+FEW = 64  # pixels up to which a photo is kept exactly
+QUALITY = 85
+SAMPLE, BINS = 256, 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the top images: their rows in the manifest."""
+
+    number: int
+    rows: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{FOLDER}/{self.number:06d}.npz"
+
+    @property
+    def receipt(self) -> str:
+        return f"{RECEIPTS}/{self.number:06d}.json"
+
+
+def sample_rows(images: int) -> np.ndarray:
+    """The rows of at most `SAMPLE` images, as evenly in the manifest as can be."""
+    return np.unique(np.arange(min(images, SAMPLE)) * images // max(1, min(images, SAMPLE)))
+
+
+def rows_by_bins(storage: Storage, plan: Plan, kept: Kept) -> np.ndarray:
+    """int64 `[channel, bin]`: of each eighth of the sampled images, by their largest value, the one in its middle.
+
+    The eighth with the largest values comes first; -1 where there are fewer images, or the store has no numbers of them.
+    """
+    found = np.full((len(kept.channels), BINS), -1, np.int64)
+    if plan.keep == "stats":
+        return found
+    rows = sample_rows(plan.images)
+    values = pooled_rows(storage, kept, rows)
+    for channel, column in enumerate(values.T):
+        parts = ranks_of(column, BINS)
+        found[channel, : len(parts)] = [rows[part[len(part) // 2]] for part in parts]
+    return found
+
+
+def shown_rows(storage: Storage, plan: Plan, kept: Kept) -> np.ndarray:
+    """int64 `[channel, image]`: the images that a channel of a layer is shown with, its top and one of each eighth."""
+    return np.concatenate([read_summary(storage, kept).top_image, rows_by_bins(storage, plan, kept)], 1)
+
+
+def all_rows(shown: Iterable[np.ndarray], images: int) -> np.ndarray:
+    """Every image of which there is a photo, rising: those that channels are shown with, and those sampled."""
+    rows = np.unique(np.concatenate([*(each.ravel() for each in shown), sample_rows(images)]))
+    return rows[rows >= 0]
+
+
+def parts_of(rows: np.ndarray, size: int) -> list[Part]:
+    """The rows in parts of at most `size`."""
+    starts = range(0, len(rows), size)
+    return [Part(number, tuple(rows[start : start + size].tolist())) for number, start in enumerate(starts)]
+
+
+def part_with(rows: np.ndarray, size: int, row: int) -> str:
+    """The name of the file that holds what there is of an image."""
+    return Part(int(np.searchsorted(rows, row)) // size, ()).name
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What the stage works on: the plan and the samples of a scan, and for each layer the images of each channel.
+
+    `shown` is `[channel, image]` by the names of layers, rows of the manifest or -1; `of` tells the summary from others.
+    """
+
+    spec: Spec
+    samples: Listing
+    shown: Mapping[str, np.ndarray]
+    of: str
+
+    @classmethod
+    def of_scan(cls, spec: Spec, samples: Listing, receipts: Mapping[int, Receipt]) -> Gallery:
+        shown = {kept.name: shown_rows(spec.storage, spec.plan, kept) for kept in spec.plan.layers}
+        return cls(spec, samples, shown, units_hash(receipts))
+
+    @property
+    def parts(self) -> list[Part]:
+        return parts_of(all_rows(self.shown.values(), self.spec.plan.images), self.spec.plan.unit)
+
+    def missing(self) -> list[Part]:
+        """The parts that aren't there yet, whole and of this summary."""
+        return [part for part in self.parts if not self._is_done(part)]
+
+    def _is_done(self, part: Part) -> bool:
+        try:
+            about = unsealed(self.spec.storage.get(part.receipt))
+        except FileNotFoundError:
+            return False
+        same = about is not None and about["of"] == self.of and about["rows"] == list(part.rows)
+        return same and not list(damage(self.spec.storage, about or {}))
+
+    def sweep(self) -> None:
+        """Remove parts of another summary that had more of them."""
+        names = {INDEX, *(name for part in self.parts for name in (part.name, part.receipt))}
+        for name in self.spec.storage.sizes(FOLDER):
+            if name not in names:
+                self.spec.storage.delete(name)
+
+    def fill(self, part: Part, scope: Scope, step: Callable[[int], None]) -> None:
+        """Read the images of a part, run the model on them, and write what is kept of them."""
+        spec, plan = self.spec, self.spec.plan
+        held: dict[str, np.ndarray] = {}
+        maps: dict[tuple[str, int], list[tuple[int, np.ndarray]]] = {}
+        samples = [self.samples[row] for row in part.rows]
+        readers = 1 if self.samples.in_turn else reader_count()
+        with closing(read_ahead(samples, scope, workers=readers)) as coming:
+            for rows, ready in _batches(part.rows, coming, plan.batch):
+                values = run(spec, scope, ready)
+                for kept in plan.layers:
+                    self._take(kept.name, values[kept.layer.path], rows, maps)
+                for row, one in zip(rows, ready, strict=True):
+                    held[f"photos/{row}"] = np.frombuffer(_photo(one), np.uint8)
+                    held[f"inputs/{row}"] = np.array(one.placement.input if one.placement else (0, 0))
+                step(len(rows))
+        for (name, channel), pairs in sorted(maps.items(), key=lambda item: item[0]):
+            held[f"rows/{name}/{channel}"] = np.array([row for row, _ in pairs], np.int64)
+            held[f"maps/{name}/{channel}"] = np.stack([one for _, one in pairs])
+        data = packed(held)
+        spec.storage.put(part.name, data)
+        about = {"of": self.of, "rows": list(part.rows), "files": {part.name: [len(data), checksum(data)]}}
+        spec.storage.put(part.receipt, sealed(about))
+
+    def _take(
+        self,
+        name: str,
+        values: np.ndarray,
+        rows: Sequence[int],
+        maps: dict[tuple[str, int], list[tuple[int, np.ndarray]]],
+    ) -> None:
+        """Of a batch's maps of a layer those of the channels that show one of these images."""
+        for at, row in enumerate(rows):
+            for channel in np.flatnonzero((self.shown[name] == row).any(1)).tolist():
+                with np.errstate(over="ignore"):
+                    maps.setdefault((name, channel), []).append((row, values[at, channel].astype(np.float16)))
+
+
+def write_gallery(spec: Spec, samples: Listing, scope: Scope, receipts: Mapping[int, Receipt]) -> None:
+    """Do the parts of the stage that aren't done."""
+    gallery = Gallery.of_scan(spec, samples, receipts)
+    gallery.sweep()
+    index = packed(dict(gallery.shown))
+    if not _holds(spec.storage, INDEX, index):
+        spec.storage.put(INDEX, index)
+    missing = gallery.missing()
+    with work(sum(len(part.rows) for part in missing), "top images") as step:
+        for part in missing:
+            gallery.fill(part, scope, step)
+
+
+def _holds(storage: Storage, name: str, data: bytes) -> bool:
+    try:
+        return storage.get(name) == data
+    except FileNotFoundError:
+        return False
+
+
+def _batches(rows: Sequence[int], coming: Iterator[Ready], size: int) -> Iterator[tuple[list[int], list[Ready]]]:
+    """The images that can still be read, a batch at a time."""
+    taken: list[tuple[int, Ready]] = []
+    for row, one in zip(rows, coming, strict=True):
+        if one.array is None:  # gone since the scan read it
+            continue
+        taken.append((row, one))
+        if len(taken) == size:
+            yield [row for row, _ in taken], [one for _, one in taken]
+            taken = []
+    if taken:
+        yield [row for row, _ in taken], [one for _, one in taken]
+
+
+def _photo(one: Ready) -> bytes:
+    """What the model saw of a photo, small, as a WebP file; nothing where it is gone meanwhile."""
+    assert one.placement is not None
+    try:
+        photo = one.sample.read()
+    except ImageNotReadable:
+        return b""
+    top, left, height, width = one.placement.box
+    share = min(1.0, SIDE / max(height, width))
+    size = max(1, round(width * share)), max(1, round(height * share))
+    image = Image.fromarray(photo.pixels)
+    box = (left, top, left + width, top + height)
+    inside = left >= 0 and top >= 0 and left + width <= image.width and top + height <= image.height
+    if inside:
+        shown = image.resize(size, Image.Resampling.LANCZOS, box)
+    else:  # the input was padded there
+        shown = image.crop((round(box[0]), round(box[1]), round(box[2]), round(box[3]))).resize(
+            size, Image.Resampling.LANCZOS
+        )
+    file = io.BytesIO()
+    exact = max(size) <= FEW
+    shown.save(file, "WEBP", lossless=exact, quality=100 if exact else QUALITY, method=4)
+    return file.getvalue()
+
+
+class _Ranges(io.RawIOBase):
+    """A file of a store that is read in ranges, as they are asked for."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self.storage, self.name, self.size, self.at = storage, name, storage.sizes(FOLDER)[name], 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.storage.get_range(self.name, self.at, min(len(buffer), self.size - self.at))
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """The images that a finished scan has left photos of: `shown` as in `Gallery`, `rows` all of them."""
+
+    storage: Storage
+    plan: Plan
+    shown: Mapping[str, np.ndarray]
+    rows: np.ndarray
+    _archives: dict[str, zipfile.ZipFile] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, storage: Storage, plan: Plan) -> Held:
+        """Those of a store. Raises `FileNotFoundError` where the last stage hasn't begun."""
+        with zipfile.ZipFile(io.BytesIO(storage.get(INDEX))) as archive:
+            shown = {kept.name: array_in(archive, kept.name) for kept in plan.layers}
+        return cls(storage, plan, shown, all_rows(shown.values(), plan.images))
+
+    def photo(self, row: int) -> np.ndarray | None:
+        """uint8 `[height, width, 3]`: what the model saw of an image; `None` where the store has no photo of it."""
+        data = self._read(row, f"photos/{row}")
+        return (
+            None if data is None or not data.size else np.asarray(Image.open(io.BytesIO(data.tobytes())).convert("RGB"))
+        )
+
+    def placement(self, row: int, photo: np.ndarray) -> Placement:
+        """Where the model input lies on the photo of an image: everywhere."""
+        height, width = self._read(row, f"inputs/{row}").tolist()
+        return Placement.whole((photo.shape[0], photo.shape[1]), (height, width))
+
+    def map(self, name: str, channel: int, row: int) -> np.ndarray | None:
+        """float32 `[*spatial]`: the map of the channel at this place in a layer; `None` where the store has none of it."""
+        rows = self._read(row, f"rows/{name}/{channel}")
+        if rows is None or row not in rows:
+            return None
+        values: np.ndarray = self._read(row, f"maps/{name}/{channel}")[int(np.flatnonzero(rows == row)[0])]
+        return values.astype(np.float32)
+
+    def _read(self, row: int, entry: str) -> Any:
+        """An array of the part that an image is in; `None` where it isn't there: the stage isn't done, or the image is gone."""
+        if row not in self.rows:
+            return None
+        name = part_with(self.rows, self.plan.unit, row)
+        try:
+            if name not in self._archives:
+                self._archives[name] = zipfile.ZipFile(io.BufferedReader(_Ranges(self.storage, name), 1 << 16))
+            return array_in(self._archives[name], entry)
+        except KeyError:
+            return None

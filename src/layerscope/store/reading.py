@@ -1,0 +1,135 @@
+"""What lies in a store as numpy arrays: vectors of images, maps, statistics; by names of layers as people give them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.feature_map import FeatureMap
+from ..core.tables import library
+from ..core.words import image_index
+from ..errors import BadChannels, BadOption, LayerNotFound, near
+from ..surface import option
+from .arrays import MAPS, POOLED, import_zarr
+from .plan import Kept, Plan
+from .receipts import Receipt
+from .storage import Storage
+from .summary import read_summary
+from .tally import Tally, decode, merged
+from .unit import TALLIES
+
+POOLS = ("mean", "max", "argmax")
+
+
+def path_of(kept: Kept) -> str:
+    """The layer's path; of the model's output, which has none, the word for it."""
+    return kept.layer.path or "output"
+
+
+def layer_named(plan: Plan, name: Any) -> Kept:
+    """The layer of that path, or the only one that a part of its path names; `None` where the store holds one layer alone."""
+    if name is None and len(plan.layers) == 1:
+        return plan.layers[0]
+    paths = [path_of(kept) for kept in plan.layers]
+    if isinstance(name, str):
+        exact = [kept for kept in plan.layers if name in (path_of(kept), *kept.layer.aliases)]
+        fitting = exact or [kept for kept in plan.layers if name and name in path_of(kept)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise LayerNotFound(f"{name!r} names {', '.join(map(path_of, fitting))}: give one of them")
+    listed = ", ".join(paths[:8]) + (", …" if len(paths) > 8 else "")
+    raise LayerNotFound(f"the store has no layer {name!r}; it holds {listed}{near(str(name), paths)}")
+
+
+def channel_at(kept: Kept, channel: Any) -> int:
+    """Where a channel, by its true number or its class, stands among those kept."""
+    if isinstance(channel, str) and channel in kept.labels:
+        return kept.labels.index(channel)
+    if not isinstance(channel, int | np.integer) or isinstance(channel, bool):
+        raise BadChannels(f"channel={channel!r}: give the number of a channel{near(str(channel), kept.labels)}")
+    if channel not in kept.channels:
+        in_order = kept.channels == tuple(range(len(kept.channels)))
+        held = f"0 to {kept.channels[-1]}" if in_order else ", ".join(map(str, kept.channels[:8]))
+        raise BadChannels(f"the store has no channel {channel} of {path_of(kept)!r}; it holds {held}")
+    return kept.channels.index(int(channel))
+
+
+def pooled(storage: Storage, plan: Plan, kept: Kept, by: str) -> np.ndarray:
+    """`[image, channel]` of a layer by `POOLS`, a row of NaN (or -1) for each image that couldn't be read."""
+    if plan.keep == "stats":
+        raise BadOption(
+            "the store holds statistics alone, no numbers of single images", f"scan with {option('keep', 'pooled')}"
+        )
+    array: np.ndarray = _open(storage, f"{POOLED}/{kept.name}/{by}")[:]
+    return array
+
+
+def pooled_channel(storage: Storage, plan: Plan, kept: Kept, *, by: str, at: int) -> np.ndarray:
+    """`[image]`: the numbers of one channel alone."""
+    if plan.keep == "stats":
+        return pooled(storage, plan, kept, by)  # raises
+    column: np.ndarray = _open(storage, f"{POOLED}/{kept.name}/{by}")[:, at]
+    return column
+
+
+def pooled_rows(storage: Storage, kept: Kept, rows: np.ndarray) -> np.ndarray:
+    """float32 `[image, channel]`: the largest values of some images, by their rows."""
+    array = _open(storage, f"{POOLED}/{kept.name}/max")
+    return np.stack([array[int(row)] for row in rows]) if len(rows) < array.shape[0] else np.asarray(array[:])
+
+
+def map_array(storage: Storage, plan: Plan, kept: Kept) -> Any:
+    """The zarr array `[image, channel, *spatial]` of a layer's maps."""
+    if plan.keep != "maps":
+        raise BadOption(
+            f"the store holds no maps: it was filled with keep={plan.keep!r}", f"scan with {option('keep', 'maps')}"
+        )
+    return _open(storage, f"{MAPS}/{kept.name}")
+
+
+def feature_map(
+    storage: Storage, plan: Plan, kept: Kept, *, ids: Sequence[str], images: Any, channels: Any
+) -> FeatureMap:
+    """The maps of some images as a capture gives them, without photos."""
+    chosen = [images] if isinstance(images, int | str | np.integer) else list(images)
+    rows = [image_index(ids, one if isinstance(one, str) else int(one)) % len(ids) for one in chosen]
+    at = range(len(kept.channels)) if channels is None else [channel_at(kept, number) for number in channels]
+    array = map_array(storage, plan, kept)
+    picked = list(at)
+    # zarr reads neighbouring channels in one go.
+    span = slice(min(picked), max(picked) + 1)
+    values = np.stack([array[row, span] for row in rows])[:, [number - span.start for number in picked]]
+    return FeatureMap(
+        np.ascontiguousarray(np.moveaxis(values, 1, -1), np.float32),
+        kept.layer,
+        tuple(ids[row] for row in rows),
+        tuple(kept.channels[number] for number in picked),
+        of=kept.layer.channels or len(kept.channels),
+        dtype=kept.dtype,
+        provenance={"model": plan.model, "preprocess": plan.preprocess},
+    )
+
+
+def tally(storage: Storage, plan: Plan, kept: Kept, receipts: Sequence[Receipt | None]) -> Tally:
+    """The figures of a layer over all images, or over those of the units that are done while a scan isn't finished."""
+    try:
+        return read_summary(storage, kept)
+    except FileNotFoundError:
+        done = [receipt.unit for receipt in receipts if receipt is not None]
+        tallies = (decode(storage.get(f"{TALLIES}/{unit:06d}.npz"), kept.name) for unit in done)
+        return merged(tallies, len(kept.channels), plan.top)
+
+
+def _open(storage: Storage, name: str) -> Any:
+    return import_zarr().open_array(storage.zarr(), path=name, mode="r")
+
+
+def data_array(storage: Storage, plan: Plan, kept: Kept, ids: Sequence[str]) -> Any:
+    """The maps of a layer for xarray, which reads what is looked at."""
+    map_array(storage, plan, kept)  # raises where there are none
+    xarray = library("xarray", "maps()", "; feature_map() needs none")
+    data = xarray.open_zarr(storage.zarr(), group=MAPS, consolidated=False, chunks=None)[kept.name]
+    return data.assign_coords({"image": list(ids), data.dims[1]: list(kept.channels)})

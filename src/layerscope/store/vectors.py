@@ -1,0 +1,212 @@
+"""What vectors of many images tell: classes that channels answer to, images and channels that are alike, layers that agree.
+
+Vectors are `[image, channel]`, one number for each channel of each image; rows of NaN are images that couldn't be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import BadOption
+from ..safe_text import counted
+
+FEWEST = 4  # images that an unbiased estimate of CKA needs
+
+
+def present(*vectors: np.ndarray) -> np.ndarray:
+    """bool `[image]`: which images have finite numbers in all of the vectors."""
+    return np.logical_and.reduce([np.isfinite(each).all(1) for each in vectors])
+
+
+class Selectivity(NamedTuple):
+    """For each channel its best class: that with the largest mean.
+
+    `ratio` is (best − others) / (best + others), the class selectivity index of Morcos et al. 2018, "On the importance of
+    single directions for generalization"; NaN where a mean is negative. `auc` is the probability that an image of the class has
+    a larger value than one of the others, 0.5 by chance. `means` is `[channel, class]`.
+    """
+
+    best: np.ndarray
+    inside: np.ndarray
+    others: np.ndarray
+    ratio: np.ndarray
+    auc: np.ndarray
+    means: np.ndarray
+
+
+def selectivity(vectors: np.ndarray, labels: np.ndarray, classes: int) -> Selectivity:
+    """How the channels answer to classes; `labels` int `[image]`, -1 for images without one.
+
+    >>> one = selectivity(np.array([[4.0], [2.0], [1.0], [1.0]]), np.array([0, 0, 1, 1]), 2)
+    >>> one.best.tolist(), one.ratio.tolist(), one.auc.tolist()
+    ([0], [0.5], [1.0])
+    """
+    known = present(vectors) & (labels >= 0)
+    wide, labels = vectors[known].astype(np.float64), labels[known]
+    counts = np.bincount(labels, minlength=classes)
+    present_classes = int(np.count_nonzero(counts))
+    if present_classes < 2:
+        raise BadOption(
+            f"selectivity needs images of two classes, and the labels name {counted(present_classes, 'class', 'classes')}"
+        )
+    sums = np.zeros((classes, wide.shape[1]))
+    np.add.at(sums, labels, wide)
+    means = np.divide(sums, counts[:, None], out=np.full(sums.shape, np.nan), where=counts[:, None] > 0)
+    best = np.where(np.isnan(means), -np.inf, means).argmax(0)
+    inside = means[best, np.arange(len(best))]
+    # "Others" is the mean of the other classes' means, so that large classes don't weigh more.
+    others = (np.nansum(means, 0) - inside) / (present_classes - 1)
+    positive = (np.nan_to_num(means) >= 0).all(0) & (inside + others > 0)
+    index = np.divide(inside - others, inside + others, out=np.full(len(best), np.nan), where=positive)
+    return Selectivity(best, inside, others, index, _auc(wide, labels, best), means.T)
+
+
+def _auc(values: np.ndarray, labels: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """The area under the ROC curve of each channel for its class, equal values counted half."""
+    result = np.empty(values.shape[1])
+    for channel in range(values.shape[1]):
+        column, members = values[:, channel], labels == best[channel]
+        inside, outside = np.sort(column[members]), np.sort(column[~members])
+        below = np.searchsorted(outside, inside, "left") + np.searchsorted(outside, inside, "right")
+        result[channel] = below.sum() / (2 * len(inside) * len(outside))
+    return result
+
+
+def correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Pearson's correlation over the images of each column of `one` with each of `other`; NaN for constant columns.
+
+    >>> a = np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
+    >>> correlations(a, -a).round(6).tolist()
+    [[-1.0, nan], [nan, nan]]
+    """
+    first, second = _standard(one), _standard(other)
+    return np.clip(first.T @ second, -1, 1)
+
+
+def paired_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of each column of `one` with the same of `other`."""
+    return np.clip((_standard(one) * _standard(other)).sum(0), -1, 1)
+
+
+def _standard(vectors: np.ndarray) -> np.ndarray:
+    """Columns with mean 0 and length 1; NaN for those that are constant."""
+    centred = vectors - vectors.mean(0, dtype=np.float64)
+    lengths = np.linalg.norm(centred, axis=0)
+    # What is left of a constant column is rounding.
+    flat = lengths <= 1e-12 * np.abs(vectors).max(0, initial=0) * np.sqrt(len(vectors))
+    return np.divide(centred, lengths, out=np.full(centred.shape, np.nan), where=~flat)
+
+
+def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """The cosine of each row with `query`; NaN for rows of zeros or of images that couldn't be read.
+
+    >>> cosines(np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]), np.array([2.0, 0.0])).round(3).tolist()
+    [1.0, 0.707, nan]
+    """
+    wide = vectors.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1) * np.linalg.norm(query)
+    return np.divide(wide @ query, lengths, out=np.full(len(wide), np.nan), where=lengths > 0)
+
+
+def cka(one: np.ndarray, other: np.ndarray) -> float:
+    """Linear CKA of two sets of vectors of the same images, from 0 (nothing in common) to 1 (the same up to a rotation).
+
+    Centred kernel alignment (Kornblith et al. 2019, "Similarity of Neural Network Representations Revisited") with the unbiased
+    estimate of HSIC by Song et al. 2012, which doesn't grow with the number of channels, as the usual one does where there are
+    few images; by chance it may be a little below 0.
+
+    >>> random = np.random.default_rng(0)
+    >>> a = random.random((50, 8))
+    >>> round(cka(a, 3 * a[:, ::-1] + 1), 6), abs(cka(a, random.random((50, 400)))) < 0.2
+    (1.0, True)
+
+    Raises:
+        BadOption: There are fewer than four images, or other numbers of them.
+    """
+    if len(one) != len(other):
+        raise BadOption(f"CKA compares vectors of the same images, and there are {len(one)} and {len(other)}")
+    if len(one) < FEWEST:
+        raise BadOption(f"CKA needs at least {FEWEST} images, and there are {len(one)}")
+    # HSIC doesn't change with the means, but small numbers lose less to rounding.
+    first, second = (vectors - vectors.mean(0, dtype=np.float64) for vectors in (one, other))
+    own = _hsic(first, first), _hsic(second, second)
+    if min(own) <= 0:
+        return float("nan")  # one of them is the same for all images
+    return float(_hsic(first, second) / np.sqrt(own[0] * own[1]))
+
+
+def _hsic(one: np.ndarray, other: np.ndarray) -> float:
+    """The unbiased estimate of HSIC with linear kernels, without the matrix of all pairs of images."""
+    count = len(one)
+    diagonals = [np.einsum("ij,ij->i", vectors, vectors) for vectors in (one, other)]
+    rows = [vectors @ vectors.sum(0) - diagonal for vectors, diagonal in zip((one, other), diagonals, strict=True)]
+    both = np.square(one.T @ other).sum() - diagonals[0] @ diagonals[1]
+    totals = rows[0].sum() * rows[1].sum() / ((count - 1) * (count - 2))
+    return float((both + totals - 2 * (rows[0] @ rows[1]) / (count - 2)) / (count * (count - 3)))
+
+
+def principal(vectors: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """The coordinates of the images along the first principal components, and the share of variance of each.
+
+    The sign of a component is such that its largest weight is positive.
+    """
+    centred = vectors - vectors.mean(0, dtype=np.float64)
+    if len(centred) < centred.shape[1]:
+        _, sizes, right = np.linalg.svd(centred, full_matrices=False)
+        spread = np.square(sizes)
+    else:  # the matrix of channels is the smaller one
+        spread, columns = np.linalg.eigh(centred.T @ centred)
+        spread, right = spread[::-1].clip(0), columns.T[::-1]
+    right = right[:count]
+    right = right * np.sign(right[np.arange(len(right)), np.abs(right).argmax(1)])[:, None]
+    total = spread.sum()
+    return centred @ right.T, spread[:count] / total if total else np.zeros(len(right))
+
+
+def js_distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The Jensen-Shannon distance of each row of two tables of counts, from 0 (the same) to 1 (nothing in common).
+
+    >>> js_distance(np.array([[2, 2], [1, 0]]), np.array([[1, 1], [0, 5]])).tolist()
+    [0.0, 1.0]
+    """
+    first, second = (counts / np.maximum(counts.sum(1, keepdims=True), 1) for counts in (one, other))
+    middle = (first + second) / 2
+    return np.sqrt(np.clip((_relative_entropy(first, middle) + _relative_entropy(second, middle)) / 2, 0, 1))
+
+
+def _relative_entropy(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """In bits, by rows; what `one` doesn't have counts nothing."""
+    ratio = np.divide(one, other, out=np.ones_like(one), where=one > 0)
+    return (one * np.log2(ratio)).sum(1)
+
+
+def ranks_of(values: np.ndarray, bins: int) -> list[np.ndarray]:
+    """The rows of an array of numbers by size, the largest first, in `bins` parts of equal number; NaN in none.
+
+    >>> [part.tolist() for part in ranks_of(np.array([3.0, np.nan, 1.0, 2.0, 0.0]), 2)]
+    [[0, 3], [2, 4]]
+    """
+    order = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")
+    order = order[: np.count_nonzero(~np.isnan(values))]
+    return [part for part in np.array_split(order, bins) if len(part)]
+
+
+def label_numbers(labels: Sequence[str | None]) -> tuple[np.ndarray, list[str]]:
+    """The class of each image by number, -1 without one, and the names of the classes in natural order.
+
+    >>> numbers, names = label_numbers(["10", "2", None])
+    >>> numbers.tolist(), names
+    ([1, 0, -1], ['2', '10'])
+    """
+    names = sorted({label for label in labels if label is not None}, key=_natural)
+    at = {name: number for number, name in enumerate(names)}
+    return np.array([-1 if label is None else at[label] for label in labels], np.int64), names
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """By which `2` comes before `10`."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", name) if part]

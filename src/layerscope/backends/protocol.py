@@ -207,6 +207,15 @@ class Backend(ABC):
         """The model on the device of `on_device`: itself where it is there, else a copy, as the user's stays as it is."""
         return model
 
+    def path_of(self, model: Any, part: Any) -> str | None:
+        """The path of a layer that is given as an object inside the model, `""` for the model itself; `None` for other objects.
+
+        Args:
+            model: A model that this backend owns.
+            part: Anything.
+        """
+        return None
+
     @optional
     def facts(self, model: Any) -> Facts:
         """What is known of a model without running it: name, inputs, preprocessing, labels."""

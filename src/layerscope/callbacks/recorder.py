@@ -17,6 +17,7 @@ from ..picture.picture import Picture
 from ..picture.tensorboard import to_tensorboard
 from ..plots.file_names import Paths, files_of, safe
 from ..plots.show import draw as draw_usual
+from ..scope.objects import by_path
 from ..scope.open import open as open_scope
 from ..scope.scope import Scope
 from ..scope.target import top_classes
@@ -89,11 +90,11 @@ class Recorder:
             )
         # The statistics of a BatchNorm that is still being trained tell nothing of the preprocessing.
         self.scope = replace(scope, check_input=False)
-        self.images, self.layers, self.every = images, layers, every
+        self.images, self.layers, self.every = images, by_path(self.scope, layers), every
         self.folder = None if folder is None else Path(folder)
         self.writer, self.combine, self.target, self.draw = writer, combine, target, draw
         # The dry run: a wrong name raises now, not after the first epoch.
-        self.scope.layers(images).choose(layers)
+        self.scope.layers(images).choose(self.layers)
 
     def step(self, number: int) -> tuple[Path, ...]:
         """The files written for this step; none where `number` isn't a multiple of `every`.

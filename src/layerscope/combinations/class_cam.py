@@ -11,11 +11,13 @@ from ..backends.protocol import Head
 from ..checks import keywords
 from ..core.conversion import only_map
 from ..core.feature_map import FeatureMap
+from ..core.layer import choice_in_words
 from ..core.note import Note
 from ..core.origin import Origin
 from ..errors import BadOption, BadWeights
 from ..inputs.recipe import READY
 from ..safe_text import counted
+from ..scope.objects import by_path
 from ..scope.open import demo_photo, scope_of
 from ..scope.rerun import Rerun
 from ..scope.scope import Scope
@@ -64,10 +66,11 @@ def head_weights(scope: Any, target: Any, layer: Any = "last", *, images: Any = 
             "use grad_cam, or your own weights",
         )
     index = _index(scope, target, len(head.weights))
+    layer = by_path(scope, layer)
     maps = scope.capture(images, layer)
     if len(maps) != 1:
         raise BadOption(
-            f"layer={layer!r} selects {len(maps)} layers ({', '.join(maps)}): class weights are for one layer"
+            f"layer={choice_in_words(layer)} selects {len(maps)} layers ({', '.join(maps)}): class weights are for one layer"
         )
     (fm,) = maps.values()
     (output, *_) = scope.capture(images, head.path).values()

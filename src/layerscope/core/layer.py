@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from ..errors import LayerNotCalled, LayerNotFound
 from .axes import SPATIAL
@@ -209,6 +210,15 @@ def require_output(layer: Layer, table: Sequence[Layer]) -> Layer:
 def times(count: int) -> str:
     """`"once"`, `"twice"`, `"3 times"`: how often a layer ran."""
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def choice_in_words(choice: Any) -> str:
+    """How a message calls what layers were chosen by.
+
+    >>> choice_in_words(Layer("relu", "ReLU")), choice_in_words("block*")
+    ("'relu'", "'block*'")
+    """
+    return repr(choice.path if isinstance(choice, Layer) else choice)
 
 
 def no_call(path: str, calls: int, call: int) -> LayerNotFound:

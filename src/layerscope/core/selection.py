@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import LayerNotCalled, LayerNotFound, first_line, unknown_layer
 from ..surface import by_surface
 from .layer import Layer, bare_kind, inside, list_paths, no_call, path_endings, require_output, split_call, why_none
@@ -18,6 +20,7 @@ from .receptive_field import SEVERAL_MAPS
 
 def choose(table: Sequence[Layer], layers: Any) -> list[Layer]:
     """The layers that `layers` names, one per call, in execution order: see `LayerTable.choose`."""
+    layers = layers.tolist() if isinstance(layers, np.ndarray | np.generic) else layers
     single = isinstance(layers, str | int | Layer) or callable(layers) or not isinstance(layers, Iterable)
     choices = [layers] if single else list(layers)
     if not choices:
@@ -68,8 +71,8 @@ def _matches(table: Sequence[Layer], choice: Any) -> list[Layer]:
         return [require_output(exact, table)] if exact is not None else _named(table, choice.path)
     if isinstance(choice, bool):
         raise LayerNotFound(f"a layer can't be {choice!r}: use a path, an index or a function")
-    if isinstance(choice, int):
-        return _at(table, choice)
+    if isinstance(choice, int | np.integer):
+        return _at(table, int(choice))
     if isinstance(choice, str):
         return _named(table, choice)
     if callable(choice):

@@ -20,6 +20,7 @@ from ..picture.scale_rules import shared_scale
 from ..safe_text import counted
 from ..scope.batches import count_images, read_batches
 from ..scope.capture import Maps
+from ..scope.objects import by_path
 from ..scope.run import provenance
 from ..scope.scope import Scope
 from ..surface import option
@@ -326,7 +327,7 @@ class Job:
         """
         if self.count() == 1:
             return False
-        chosen = self.opened.layers(self.images).choose(self.layers)
+        chosen = self.opened.layers(self.images).choose(by_path(self.opened, self.layers))
         return any("b" in layer.axes and layer.shape and layer.shape[layer.axes.index("b")] != 1 for layer in chosen)
 
     def _capture_singly(self, capturing: Mapping[str, Any], skip: Callable[[str, str], None]) -> Iterator[Maps]:

@@ -18,6 +18,7 @@ from ..picture.caption import caption, quantity, title_of
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..safe_text import counted
+from ..scope.objects import by_path
 from ..scope.open import scope_of
 from ..scope.run import provenance
 from ..scope.scope import Scope
@@ -113,7 +114,7 @@ def _draw(scope: Scope, layer: Any, options: DrawOptions, *, filters: Any, input
     """The weights of a layer, drawn by what they are."""
     kernel = scope.kernel(layer, images)
     table = scope.layers(images)
-    (row,) = table.choose(layer)
+    (row,) = table.choose(by_path(scope, layer))
     weights = Weights.of(kernel, row, provenance(scope))
     first = next((other.path for other in table if other.calls and "conv" in other.kind.lower()), None)
     if inputs is None:

@@ -13,10 +13,12 @@ from ..checks import keywords, whole
 from ..combinations.reduce import mean
 from ..combinations.registry import combined, combined_maps, row_of, target_of_capture
 from ..core.feature_map import FeatureMap
+from ..core.layer import choice_in_words
 from ..core.note import Note
 from ..errors import BadOption
 from ..inputs.images import check_files
 from ..picture.picture import Picture
+from ..scope.objects import by_path
 from ..scope.open import check_reference
 from ..scope.open import open as open_scope
 from ..scope.scope import Scope
@@ -211,13 +213,14 @@ def scope_for(model: Any, image: Any, **opening: Any) -> Scope:
 
 def capture_one(scope: Scope, image: Any, layer: Any, **capturing: Any) -> FeatureMap:
     """The one feature map of one image. Raises `BadOption` for several."""
+    layer = by_path(scope, layer)
     maps = scope.capture(image, layer, **capturing)
     if len(maps) != 1:
         names = ", ".join([*maps][:MOST_NAMED]) + (", …" if len(maps) > MOST_NAMED else "")
         all_of = by_surface(
             "ls.compare(maps) shows several side by side, and capture() returns them", "compare shows several"
         )
-        raise BadOption(f"{layer!r} selects {len(maps)} feature maps ({names}): choose one; {all_of}")
+        raise BadOption(f"{choice_in_words(layer)} selects {len(maps)} feature maps ({names}): choose one; {all_of}")
     (fm,) = maps.values()
     _check_one(fm)
     return fm

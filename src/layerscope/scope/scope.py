@@ -14,7 +14,7 @@ import numpy as np  # noqa: F401 # the examples use it
 from ..backends.protocol import Backend, Facts, Head, Kernel
 from ..backends.registry import Adapted, adapt
 from ..checks import keywords, optional_whole, whole
-from ..core.layer import list_paths
+from ..core.layer import choice_in_words, list_paths
 from ..core.layer_table import LayerTable
 from ..core.progress import observed, work
 from ..errors import BadOption, PreprocessWarning, caller_level
@@ -28,6 +28,7 @@ from .capture import Maps, join
 from .cutting import Cutting
 from .input_warning import warn_of_input
 from .memory import Room
+from .objects import by_path
 from .prediction import Prediction, holds_boxes, predictions
 from .rerun import Rerun
 from .run import Cache, Question, Request, Run, forward_pass, layer_table, provenance, table_of_image
@@ -130,7 +131,7 @@ class Scope:
 
         Args:
             images: Paths, folders, globs, PIL images, arrays or bytes; with `preprocess=None` a batch as the model takes it.
-            layers: A name or a list of names, see `LayerTable.choose`.
+            layers: A name, see `LayerTable.choose`, a layer object that is part of the model, or a list of these.
             target: A class index, a label, or a function of the output to one number per image; gives gradients of it, too.
             channels: Keep only these, by their true numbers: a list, a slice, or text such as `"0:16,40"`.
             batch: How many images at a time; `None`: 16, or a ready batch as it is.
@@ -254,7 +255,7 @@ class Scope:
         ('oihw', (32, 3, 3, 3))
 
         Args:
-            layer: What names one layer, see `LayerTable.choose`.
+            layer: What names one layer, as for `capture`.
             images: The model is run on the first of these; as for `layers`.
 
         Raises:
@@ -265,11 +266,14 @@ class Scope:
                 "finding the layers takes a forward pass, and with preprocess=None that needs images=, a batch ready "
                 "for the model"
             )
+        layer = by_path(self, layer)
         batch = self._first_batch(images)
         table = layer_table(self, batch)
         chosen = table.choose(layer)
         if len(chosen) != 1:
-            raise BadOption(f"{layer!r} selects {len(chosen)} layers ({list_paths(chosen)}): give one of them")
+            raise BadOption(
+                f"{choice_in_words(layer)} selects {len(chosen)} layers ({list_paths(chosen)}): give one of them"
+            )
         if not self._reader.offers("kernel"):
             raise self._reader.refusal("kernel")
         with forward_pass(self, batch.array):
@@ -329,7 +333,7 @@ class Scope:
             raise self._reader.refusal("gradients")
         if isinstance(layers, str | os.PathLike) and is_image(os.fspath(layers)):
             raise BadOption(f"{layers} is an image and no layer: give the image first, then the layer")
-        layers = list(layers) if isinstance(layers, Iterator) else layers
+        layers = by_path(self, layers)
         resolve_target(self, target)  # what it isn't is said before any image is read
         return Question(layers, channels, target)
 

@@ -12,6 +12,7 @@ from ..core.layer import Layer
 from ..core.layer_table import LayerTable
 from ..core.selection import in_order
 from ..errors import BadLayout, BadOption, LayerNotCalled, LayerNotFound
+from ..scope.objects import by_path
 from ..scope.prediction import Prediction
 from ..scope.scope import Scope
 from ..scope.target import top_classes
@@ -39,7 +40,7 @@ class Captures:
     def __init__(self, scope: Scope, inputs: Inputs, chosen: Any, *, cache: Cache, turns: Turns) -> None:
         self.scope, self.inputs = scope, inputs
         self.predictions: dict[str, list[Prediction] | None] = {}
-        self._chosen, self._cache, self._turns = chosen, cache, turns
+        self._chosen, self._cache, self._turns = by_path(scope, chosen), cache, turns
         self._layers: list[Layer] = []
         self.first: int | None = None
 

@@ -57,6 +57,10 @@ class JaxBackend(RoleBackend[JaxModel]):
             # One of theirs, but something is missing: `facts` and the verbs name it.
             return True
 
+    def path_of(self, model: Any, part: Any) -> str | None:
+        modules = self.open(model).modules
+        return next((path for path, module in modules.items() if module is not None and module is part), None)
+
     def open(self, model: Any) -> JaxModel:
         opened = _read(model)
         if opened is None:

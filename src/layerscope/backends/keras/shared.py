@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from .files import load_weights
 from .model import KerasModel
 from .table import layers
 from .target import scores
+from .tree import walk
 from .weights import head, kernel
 
 
@@ -52,6 +54,10 @@ class WatchingBackend(RoleBackend[KerasModel]):
                 f" keras.device({self.device!r})"
             )
         return model
+
+    def path_of(self, model: Any, part: Any) -> str | None:
+        inside = ((location.path, layer) for location, layer in walk(model))
+        return next((path for path, layer in chain([("", model)], inside) if layer is part), None)
 
     def load_weights(self, model: Any, path: Path) -> None:
         load_weights(model, path)

@@ -19,7 +19,7 @@ from .load import load, load_weights
 from .model import unwrap
 from .table import layers
 from .target import scores
-from .tree import settings_of
+from .tree import named_modules_of, settings_of
 from .weights import head, kernel
 
 
@@ -53,6 +53,12 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
         if any(kind.__module__.partition(".")[0] in ("keras", "tf_keras") for kind in type(model).__mro__):
             return False
         return isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
+
+    def path_of(self, model: Any, part: Any) -> str | None:
+        if not isinstance(part, torch.nn.Module) or isinstance(model, torch.export.ExportedProgram):
+            return None
+        modules = [("", model), *named_modules_of(unwrap(model))]
+        return next((name for name, module in modules if module is part), None)
 
     def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         return self._there(load(source, weights, trust))

@@ -91,8 +91,21 @@ def test_torch_tensors() -> None:
     torch = pytest.importorskip("torch")
     tensor = torch.full((4, 5, 3), 0.2, requires_grad=True)
     assert (read(tensor).pixels == 51).all()
-    with raises(ImageNotReadable, "tensor.permute(1, 2, 0)"):
-        read(torch.zeros(3, 20, 30))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_torch_tensors_with_their_channels_first(channels: int) -> None:
+    torch = pytest.importorskip("torch")
+    values = np.random.default_rng(0).random((20, 30, channels), np.float32)
+    np.testing.assert_array_equal(read(torch.from_numpy(values).permute(2, 0, 1)).pixels, read(values).pixels)
+
+    class Derived(torch.Tensor):
+        """As the images of torchvision and MONAI are."""
+
+    derived = torch.from_numpy(values).permute(2, 0, 1).as_subclass(Derived)
+    np.testing.assert_array_equal(read(derived).pixels, read(values).pixels)
+    with raises(ImageNotReadable, "channels first"):
+        read(values.transpose(2, 0, 1))  # numpy's come last
 
 
 @pytest.mark.parametrize("thing", [3, None, {"a": 1}, object()])

@@ -96,6 +96,17 @@ def test_a_stream_gives_its_images_once(images):
     assert len({photo.id for photo in photos}) == 6
 
 
+def test_a_loader_of_pytorch_gives_channels_first():
+    torch = pytest.importorskip("torch")
+    from torch.utils.data import DataLoader, TensorDataset
+
+    data = TensorDataset(torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float() / 255, torch.from_numpy(LABELS))
+    masked = TensorDataset(data.tensors[0], torch.zeros(6, 1, 8, 8))
+    for images in (data, DataLoader(data, batch_size=4), DataLoader(masked, batch_size=4), data.tensors[0], list(data)):
+        photos, _ = load(images)
+        assert np.array_equal(np.array([photo.pixels for photo in photos]), IMAGES)
+
+
 def test_a_stream_is_not_read_ahead():
     images = Indexed(list(IMAGES))
     first = next(stream(images, 2))

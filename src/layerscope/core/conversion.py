@@ -24,6 +24,18 @@ def is_array(value: Any) -> bool:
     return any(hasattr(value, name) for name in ("__array__", "__array_interface__", "__dlpack__"))
 
 
+def library_of(array: Any) -> str:
+    """The library whose array it is: `"torch"` for classes derived from its tensor, `"numpy"` for Python's own numbers.
+
+    >>> library_of(np.zeros(2)), library_of([0, 1])
+    ('numpy', 'numpy')
+    """
+    while isinstance(array, list | tuple) and array:
+        array = array[0]
+    libraries = [kind.__module__.partition(".")[0] for kind in type(array).__mro__]
+    return "torch" if "torch" in libraries else "numpy" if libraries[0] == "builtins" else libraries[0]
+
+
 def only_map(values: Any) -> Any:
     """The one map of a mapping such as `capture` gives; anything else as it is. Raises `BadOption` for several, or none.
 

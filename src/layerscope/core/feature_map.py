@@ -15,7 +15,7 @@ from ..errors import BadChannels, BadLayout, BadOption
 from ..safe_text import counted, printable, writable
 from . import axes as _axes
 from . import npz, tables
-from .conversion import as_float32, as_numpy, only_map, require_array
+from .conversion import as_float32, as_numpy, library_of, only_map, require_array
 from .layer import Layer
 from .linear import Linear
 from .note import Note
@@ -117,8 +117,7 @@ class FeatureMap(Numbers):
         Raises:
             BadLayout: The array is empty, isn't one of numbers, or doesn't fit the layout.
         """
-        library = type(array).__module__.partition(".")[0]
-        library = "numpy" if library == "builtins" else library
+        library = library_of(array)
         values = as_numpy(array)
         reading: tuple[Note, ...] = ()
         if layout is None:

@@ -27,7 +27,8 @@ from .formats import pixel_limit
 from .levels import Range
 from .one_scale import in_one_list, in_one_scale, together
 from .paths import paths_of
-from .photo import Photo, as_array, header_size, kind_of, label_of, read
+from .photo import Photo, as_array, as_image, header_size, kind_of, label_of, read
+from .pixels import BANDS
 from .samples import is_sample, without_labels
 
 CONTAINERS = (list, tuple, set, frozenset, deque)
@@ -213,7 +214,7 @@ def _items(images: Any) -> Iterator[Any]:
     elif isinstance(images, (bytes, bytearray, memoryview, Image.Image, Photo, Source)) or hasattr(images, "read"):
         yield images
     elif is_array(images):
-        array = as_array(images)
+        array = as_image(images)
         if array.ndim == 4:
             _check_batch(array.shape)
             yield from together(array)
@@ -253,8 +254,8 @@ def _members(images: Any) -> Iterator[Any]:
 
 
 def _check_batch(shape: tuple[int, ...]) -> None:
-    if shape[3] not in (1, 3, 4):
-        advice = " use array.transpose(0, 2, 3, 1), or tensor.permute(0, 2, 3, 1);" if shape[1] in (1, 3, 4) else ""
+    if shape[3] not in BANDS:
+        advice = " use array.transpose(0, 2, 3, 1);" if shape[1] in BANDS else ""
         raise ImageNotReadable(
             f"a batch of images has the shape (N, H, W, 1, 3 or 4), this array has {shape}:{advice} a batch that is "
             f"ready for the model needs {option('preprocess', None)}{'' if advice else f', and {OF_ARRAY}'}"

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image
 
-from ..core.conversion import count_masked, is_array, to_host
+from ..core.conversion import count_masked, is_array, library_of, to_host
 from ..core.note import Note
 from ..errors import ImageNotReadable, ImageTooLarge, LayerscopeError, one_line
 from ..files import open_regular
@@ -34,7 +34,7 @@ from ..safe_text import counted
 from .deep import colours_of, deep_of, is_garbled
 from .formats import ANEW, DAMAGED, bits_of, check_memory, check_size, identified, pixel_limit, unknown
 from .levels import Extent, Range
-from .pixels import ARRAYS, Planes, planes_of_array, planes_of_colours, planes_of_image
+from .pixels import ARRAYS, BANDS, Planes, planes_of_array, planes_of_colours, planes_of_image
 from .remarks import remarks
 
 ARRAY = f"give an array that is {ARRAYS}"
@@ -133,7 +133,7 @@ def read(source: Any, *, id: str | None = None, limit: int | None = None, range:
         if isinstance(source, (bytes, bytearray, memoryview)):
             return _from_stream(io.BytesIO(source), name, limit, range)
         extent = source.extent if isinstance(source, Member) else None
-        planes, mode = planes_of_array(as_array(source), name, range, extent)
+        planes, mode = planes_of_array(as_image(source), name, range, extent)
         return _photo(name, planes, mode=mode)
 
 
@@ -152,6 +152,13 @@ def as_array(source: Any) -> np.ndarray:
         return to_host(source)  # a sparse tensor has none
     except (TypeError, ValueError, RuntimeError, BufferError) as error:  # NotImplementedError is a RuntimeError
         raise ImageNotReadable(f"{label_of(source)}: can't be read as an array ({one_line(error)}): {ARRAY}") from error
+
+
+def as_image(source: Any) -> np.ndarray:
+    """As `as_array`, with the channels last. PyTorch has them first; three that come last are left as they are."""
+    array = as_array(source)
+    first = library_of(source) == "torch" and array.ndim in (3, 4) and array.shape[-1] != 3
+    return np.moveaxis(array, -3, -1) if first and array.shape[-3] in BANDS else array
 
 
 @dataclass(frozen=True, eq=False)

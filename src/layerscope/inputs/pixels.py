@@ -28,6 +28,7 @@ from .levels import (
     planes_of_untold,
 )
 
+BANDS = (1, 3, 4)  # grey, colours, colours with transparency
 STRIPE = 1 << 20  # pixels
 ARRAYS = (
     "uint8, uint16, bool, float in 0–1, or whole numbers from 0 to 255 of any type, of shape (H, W), (H, W, 1), (H, W, 3) or"
@@ -119,7 +120,7 @@ def planes_of_array(
         return Planes(_on_white(layered), notes), mode.replace("RGB", "RGBA")
     planes, notes = _of_numbers(array, name, range, extent) if wide else (_of_bytes(array), ())
     planes = planes[..., None] if planes.ndim == 2 else planes
-    mode = _modes(array.dtype)[(1, 3, 4).index(planes.shape[2])]
+    mode = _modes(array.dtype)[BANDS.index(planes.shape[2])]
     return Planes(_on_white(planes) if planes.shape[2] == 4 else planes, notes), mode
 
 
@@ -161,12 +162,12 @@ def _check_type(dtype: np.dtype[Any], name: str) -> None:
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
-    if len(shape) == 3 and shape[2] not in (1, 3, 4) and shape[0] in (1, 3, 4):
+    if len(shape) == 3 and shape[2] not in BANDS and shape[0] in BANDS:
         raise ImageNotReadable(
             f"{name}: an array of shape {shape} has its channels first, an image has them last: use array.transpose(1, "
-            "2, 0), or tensor.permute(1, 2, 0)"
+            "2, 0)"
         )
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in BANDS) or 0 in shape:
         raise ImageNotReadable(
             f"{name}: an array of shape {shape} is not an image; give {ARRAYS}, or a ready batch with"
             f" {option('preprocess', None)}"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..core.conversion import is_array
 from .paths import is_image
-from .photo import Photo, as_array
+from .photo import Photo, as_array, as_image
 
 NAMES = ("image", "pixel_values", "img")  # of images in a data set whose items are mappings
 
@@ -64,4 +64,4 @@ def _bands(item: Any) -> int:
     """The channels of an image that is open or an array, 0 for others."""
     if isinstance(item, Image.Image):
         return len(item.getbands())
-    return int(item.shape[2]) if len(getattr(item, "shape", ())) == 3 else 0
+    return int(as_image(item).shape[2]) if len(getattr(item, "shape", ())) == 3 else 0

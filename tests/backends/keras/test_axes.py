@@ -10,6 +10,7 @@ from helpers.keras_models import BACKEND, K, keras
 
 ops = keras.ops
 PICTURE = np.zeros((1, 8, 12, 6), np.float32)
+WEIGHTS = np.ones((6, 7), np.float32)
 
 
 class Own(K.Layer):
@@ -79,6 +80,22 @@ KNOWN = {
     "two without channels stacked": (lambda x: ops.stack([ops.mean(x, axis=-1), ops.max(x, axis=-1)], -1), "bhwc"),
     "one channel taken out and put back": (lambda x: x[..., 2][..., None], "bhwc"),
     "one channel put in front": (lambda x: x[:, None, ..., 2], "bchw"),
+    "columns stacked as rows": (lambda x: ops.stack(ops.unstack(x, axis=2), 1), "bwhc"),
+    "a quarter turn": (lambda x: ops.rot90(x[:, :8, :8], axes=(1, 2)), "bwhc"),
+    "half a turn": (lambda x: ops.rot90(x, k=2, axes=(1, 2)), "bhwc"),
+    "classes as ones and zeros": (lambda x: ops.one_hot(ops.argmax(x, axis=-1), 5), "bhwc"),
+    "classes in front": (lambda x: ops.one_hot(ops.argmax(x, axis=-1), 5, axis=1), "bchw"),
+    "weights behind": (lambda x: ops.tensordot(x, WEIGHTS, axes=1), "bhwc"),
+    "weights in front": (lambda x: Own(lambda t: ops.tensordot(WEIGHTS, t, axes=[[0], [3]]))(x), "cbhw"),
+    "weights of a product": (lambda x: ops.matmul(x, WEIGHTS), "bhwc"),
+    "weights first in an einsum": (lambda x: ops.einsum("cd,bhwc->bdhw", WEIGHTS, x), "bchw"),
+    "an einsum of one's own": (lambda x: Own(lambda t: ops.einsum("bhwc,cd->bdhw", t, WEIGHTS))(x), "bchw"),
+    "a tensordot of one's own": (lambda x: Own(lambda t: ops.tensordot(t, WEIGHTS, axes=1))(x), "bhwc"),
+    "weights first in an einsum of one's own": (
+        lambda x: Own(lambda t: ops.einsum("cd,bhwc->bdhw", WEIGHTS[:, :6], t))(x[:, :6, :6]),
+        "bchw",
+    ),
+    "classes of one's own": (lambda x: Own(lambda t: ops.one_hot(ops.argmax(t, -1), 5, axis=1))(x), "bchw"),
     "heads": (lambda x: K.Reshape((96, 2, 3))(tokens(x)), "bndc"),
     "scores": (lambda x: ops.matmul(tokens(x), ops.transpose(tokens(x), (0, 2, 1))), "bqk"),
     "scores of a layer": (lambda x: K.Dot(axes=2)([tokens(x), tokens(x)]), "bqk"),

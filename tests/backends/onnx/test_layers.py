@@ -327,6 +327,18 @@ def test_a_new_axis_of_a_map_without_channels_is_that_of_the_channels(at: int, a
     assert layers["relu"].spatial == (6, 8)
 
 
+@pytest.mark.parametrize(("at", "axes"), [(1, "bchw"), (-1, "bhwc")])
+def test_classes_as_ones_and_zeros_are_channels(at: int, axes: str) -> None:
+    nodes = [
+        make_node("Conv", ["x", "w"], ["conv"], "conv"),
+        make_node("ArgMax", ["conv"], ["classes"], "classes", axis=1, keepdims=0),
+        make_node("OneHot", ["classes", "depth", "both"], ["y"], "hot", axis=at),
+    ]
+    weights = {"w": random(4, 3, 1, 1), "depth": np.array(5), "both": np.array([0, 1], np.float32)}
+    layer = table(model_of(nodes, ["n", 3, 6, 6], ["y"], weights), random(2, 3, 6, 6))["hot"]
+    assert layer.axes == axes and not layer.doubt
+
+
 def test_a_permutation_of_another_rank_than_is_known_is_no_fault_of_ours() -> None:
     nodes = [make_node("Relu", ["x"], ["y"], "relu"), make_node("Transpose", ["y"], ["z"], "turn", perm=[1, 0, 2])]
     model = model_of(nodes, None, ["z"])  # type: ignore[arg-type] # even the rank is free

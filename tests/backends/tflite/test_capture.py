@@ -496,3 +496,18 @@ def test_steps_in_front_of_the_only_image_are_still_steps():
     for row, image in enumerate(images):
         for fm, values in zip(maps.values(), expected(image[None]), strict=True):
             np.testing.assert_allclose(fm.values[row], values[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("axis", "axes"), [(-1, "bhwc"), (1, "bchw")])
+def test_classes_as_ones_and_zeros_are_channels(axis: int, axes: str) -> None:
+    kernel = tf.constant(np.random.default_rng(0).random((1, 1, 3, 4)).astype(np.float32))
+
+    def masks(x: Any) -> Any:
+        return tf.one_hot(tf.argmax(tf.nn.conv2d(x, kernel, 1, "SAME"), -1), 5, axis=axis)
+
+    content = of_function(masks, tf.TensorSpec((1, 12, 10, 3)))
+    (layer,) = [layer for layer in rows(content, IMAGES[:1]).values() if layer.kind == "OneHot"]
+    assert layer.axes == axes and not layer.doubt
+    fm = ls.open(content, preprocess=None).capture(IMAGES[:1], layer)[layer.path]
+    classes = (IMAGES[:1] @ kernel.numpy()[0, 0]).argmax(-1)
+    np.testing.assert_array_equal(fm.values, classes[..., None] == np.arange(5))

@@ -169,6 +169,19 @@ def spare_letters(axes: str) -> str:
     return "".join(letter for letter in "c" + UNUSED if letter not in axes)
 
 
+def add_classes(axes: str, position: int = -1) -> str | None:
+    """The axes after numbers of classes became as many ones and zeros, at `position` of the result: these are the channels.
+
+    >>> add_classes("bhw"), add_classes("bhw", 1), add_classes("bc"), add_classes("bhwc")
+    ('bhwc', 'bchw', 'bnc', None)
+    """
+    letters = axes.replace("c", "n") if len(axes) == 2 else axes
+    if "c" in letters or not axes:
+        return None
+    position %= len(axes) + 1
+    return letters[:position] + "c" + letters[position:]
+
+
 def drop_axes(axes: str, positions: Sequence[int]) -> str:
     """The axes without those at `positions`."""
     dropped = {position % max(len(axes), 1) for position in positions}  # a number alone may be squeezed, too

@@ -11,7 +11,8 @@ from ..common.field import Positions
 from ..common.run import TensorMap
 from ..common.tokens import upright
 from .attention import AttentionMap
-from .axes_rules import ATTENTION, RENAMING, Named, Query, Source, by_format, default_axes, is_spatial, name, needed
+from .axes_query import Named, Query, Source
+from .axes_rules import ATTENTION, RENAMING, by_format, default_axes, is_spatial, name, needed
 from .engine import Engine
 from .model import KerasModel
 from .tree import is_a, walk

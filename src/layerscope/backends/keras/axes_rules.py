@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..common.axes import ASSUMED, CHANNELS_FIRST, CHANNELS_LAST, DERIVED, drop_axes, regroup
+from ..common.axes import ASSUMED, CHANNELS_FIRST, CHANNELS_LAST, DERIVED, add_classes, drop_axes, regroup
 from .attention import AttentionMap
-from .operation import full_index, is_operation, moved_axes, operation_name, option
+from .axes_products import dot, einsum, multiply, tensordot
+from .axes_query import Named, Query, Source
+from .operation import full_index, is_operation, moved_axes, operation_name
+from .symbolic import Inside, follow_back, symbols_of, told
 from .tree import is_a, is_library_class
 
 ATTENTION = ("MultiHeadAttention", "GroupedQueryAttention")
@@ -56,56 +58,6 @@ KEEPING = (
 RENAMING = ("Flatten", "Reshape", "Permute")
 # layers whose output has axes of its own
 MOVING = (*RENAMING, "Dot")
-
-
-@dataclass(eq=False)
-class Named:
-    """The axes of a tensor, and why they may be others; shared by the tensors that have the same ones, whatever these are."""
-
-    axes: str
-    doubt: str = ""
-
-
-class Source(NamedTuple):
-    """One tensor that went into a layer: its shape and, where they are known, its axes."""
-
-    shape: tuple[int, ...]
-    named: Named | None
-
-    @property
-    def axes(self) -> str | None:
-        return self.named.axes if self.named else None
-
-    @property
-    def doubt(self) -> str:
-        return self.named.doubt if self.named else ""
-
-
-class Query(NamedTuple):
-    """What the rules take of an output: `data_format` is the model's, `inside` what the layers in this one returned."""
-
-    layer: Any
-    parent: Any
-    shape: tuple[int, ...]
-    sources: Sequence[Source]
-    data_format: str
-    arguments: Any = ((), {})
-    walked: str = ""
-    inside: dict[tuple[int, ...], Named] = {}  # noqa: RUF012  # never written to
-
-    @property
-    def rank(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def source(self) -> Source:
-        """The first tensor that went in."""
-        return self.sources[0] if self.sources else Source((), None)
-
-    def option(self, *names: str, position: int = 1) -> Any:
-        """An option of an operation."""
-        return option(self.layer, self.arguments, *names, position=position)
 
 
 def by_format(rank: int, data_format: str) -> str:
@@ -175,6 +127,8 @@ def _inherit(query: Query) -> Named | None:
     own = not (is_library_class(type(query.layer)) and not is_a(query.layer, "Lambda"))
     if own and query.walked:
         return Named(query.walked)
+    if own and (inside := _inside(query)):
+        return inside
     same = [source for source in query.sources if source.named and len(source.named.axes) == query.rank]
     if not same:
         return query.inside.get(query.shape)
@@ -182,6 +136,26 @@ def _inherit(query: Query) -> Named | None:
     if best.shape == query.shape or _keeps(query, own):
         return best.named
     return query.inside.get(query.shape) or (Named(query.walked) if query.walked else None)
+
+
+def _inside(query: Query) -> Named | None:
+    """The axes by the operations in the `call` of a layer of somebody's own, where they are as sure as those of its inputs."""
+    if not told(query.layer) or not all(source.axes for source in query.sources):
+        return None
+
+    def of(inside: Inside, inputs: list[Source | None]) -> Source:
+        sources = [source for source in inputs if source is not None]
+        step = Query(inside.operation, query.layer, inside.shape, sources, query.data_format, inside.arguments)
+        return Source(inside.shape, name(step))
+
+    try:
+        with symbols_of(query.layer, [source.shape for source in query.sources]) as (symbols, output):
+            known: dict[int, Source | None] = dict(zip(map(id, symbols), query.sources, strict=True))
+            found = follow_back(output, known, of, lambda shape: None)
+    except Exception:  # whatever the user's own code does with a tensor that holds no numbers
+        return None
+    doubts = {"", DERIVED, *(source.doubt for source in query.sources)}
+    return found.named if found and found.axes and found.shape == query.shape and found.doubt in doubts else None
 
 
 def _keeps(query: Query, own: bool) -> bool:
@@ -259,16 +233,6 @@ def _along_tokens(layer: Any, axes: str) -> bool:
     return is_a(layer, "Dense") and sorted(axes) == sorted(CHANNELS_LAST.get(len(axes), ""))
 
 
-def _dot(query: Query) -> str | None:
-    """`Dot`: the axes of both inputs without the one that is summed over."""
-    axes = query.layer.axes
-    summed = [axes, axes] if isinstance(axes, int) else list(axes)
-    if len(query.sources) != 2 or not all(source.axes for source in query.sources):
-        return None
-    left, right = (drop_axes(source.axes or "", [axis]) for source, axis in zip(query.sources, summed, strict=True))
-    return _scores(left + right[1:])
-
-
 def _reshape(query: Query) -> str | None:
     """A reshape keeps the order of the elements: an axis that is first or last and keeps its size stays what it is."""
     shape, source, axes = query.shape, query.source, query.source.axes or ""
@@ -311,6 +275,14 @@ def _reduce(query: Query) -> str | None:
     return None if dropped is None else drop_axes(axes, np.atleast_1d(np.array(dropped)).tolist())
 
 
+def _turn(query: Query) -> str | None:
+    """`Rot90`: an odd number of quarter turns exchanges two axes."""
+    axes, (first, second) = list(query.source.axes or ""), query.layer.axes
+    if axes and query.layer.k % 2:
+        axes[first], axes[second] = axes[second], axes[first]
+    return "".join(axes) or None
+
+
 def _insert(query: Query) -> str | None:
     """`ExpandDims` and `Stack`: one axis more."""
     axis = query.option("axis")
@@ -320,8 +292,9 @@ def _insert(query: Query) -> str | None:
 
 
 def _new(axes: str) -> str:
-    """The letter of a new axis: the channels where these went, else time, or whatever else the pictures are of."""
-    return "c" if "c" not in axes else "n" if axes == "bc" else "d"
+    """The letter of a new axis: the channels, rows or columns where these went, else time, or whatever the pictures are of."""
+    gone = [letter for letter in "hw" if letter not in axes]
+    return "c" if "c" not in axes else "n" if axes == "bc" else gone[0] if len(gone) == 1 else "d"
 
 
 def _get_item(query: Query) -> str | None:
@@ -342,34 +315,10 @@ def _get_item(query: Query) -> str | None:
     return after
 
 
-def _multiply(query: Query) -> str | None:
-    """A product of matrices; that of queries and keys has both."""
-    if len(query.sources) != 2 or not all(source.axes and len(source.axes) == query.rank for source in query.sources):
-        return None
-    left, right = (source.axes or "" for source in query.sources)
-    turned = query.option("transpose_b", position=3)
-    return _scores(left[:-1] + right[-2 if turned else -1])
-
-
-def _einsum(query: Query) -> str | None:
-    """Each label by the first operand that has it; a label of weights alone counts channels."""
-    equation = query.option("subscripts", "equation", position=0) or ""
-    inputs, arrow, output = str(equation).replace(" ", "").partition("->")
-    if not arrow or "." in inputs:
-        return None
-    letters: dict[str, str] = {}
-    for labels, source in zip(inputs.split(","), query.sources, strict=False):
-        for label, letter in zip(labels, source.axes or "", strict=False):
-            letters.setdefault(label, letter)
-    known = "".join(letters.get(label, "?") for label in output)
-    return _scores(known.replace("?", "c") if known.count("?") == 1 and "c" not in known else known)
-
-
-def _scores(axes: str) -> str | None:
-    """Axes in which tokens may stand twice: as queries and as keys."""
-    if axes.count("n") == 2:
-        axes = axes.replace("n", "q", 1).replace("n", "k", 1)
-    return axes if len(set(axes)) == len(axes) and "?" not in axes else None
+def _one_hot(query: Query) -> str | None:
+    """Classes as ones and zeros."""
+    axis = query.option("axis", position=4)
+    return add_classes(query.source.axes or "", -1 if axis is None else int(axis))
 
 
 def _operation(query: Query) -> str | None:
@@ -400,8 +349,11 @@ OPERATIONS: dict[str, Rule] = {
     **dict.fromkeys(("Squeeze", "Unstack", *REDUCTIONS, *INDICES), _reduce),
     **dict.fromkeys(("ExpandDims", "Stack"), _insert),
     "GetItem": _get_item,
-    "Matmul": _multiply,
-    "Einsum": _einsum,
+    "Rot90": _turn,
+    "Matmul": multiply,
+    "Einsum": einsum,
+    "Tensordot": tensordot,
+    "OneHot": _one_hot,
 }
 
 # In this order: which classes of layers a rule is for (`()` for all), and the rule, which may leave it to the next ones.
@@ -419,6 +371,6 @@ FOLLOWED: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("Permute",), _permute),
     (CHANNEL_LAST, _channels_last),
     (("Reshape",), _reshape),
-    (("Dot",), _dot),
+    (("Dot",), dot),
     ((), _operation),
 )

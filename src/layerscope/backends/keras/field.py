@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,8 +13,8 @@ from ..common.field import Positions, constant, first_with_fields, image_positio
 from ..common.field_rules import Operation, by_centres, by_name, follow, nary, unary, unknown
 from ..common.run import TensorMap
 from .operation import full_index, held_by, is_operation, moved_axes, operation_name, option
+from .symbolic import Inside, follow_back, symbols_of, told
 from .tree import is_a
-from .watch import silent
 
 SAME = (
     *("BatchNormalization", "Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"),
@@ -113,44 +112,20 @@ def follow_inside(layer: Any, inputs: Sequence[Positions], shape: tuple[int, ...
 
     `None` where it can't: a layer that computes with its framework's own functions.
     """
-    keras = sys.modules.get("keras")
-    if keras is None or not hasattr(keras, "KerasTensor") or not isinstance(layer, keras.Layer) or not layer.built:
+    if not told(layer):
         return None
-    nodes = [
-        (kept, len(kept)) for part in layer._flatten_layers() for kept in (part._inbound_nodes, part._outbound_nodes)
-    ]
     try:
-        symbols = [keras.KerasTensor(positions.shape, dtype=layer.compute_dtype) for positions in inputs]
-        with silent(layer):
-            output = layer.call(*symbols)
-        known = {id(symbol): positions for symbol, positions in zip(symbols, inputs, strict=True)}
-        positions = _behind(output, known) if isinstance(output, keras.KerasTensor) else None
+        with symbols_of(layer, [positions.shape for positions in inputs]) as (symbols, output):
+            known = {id(symbol): positions for symbol, positions in zip(symbols, inputs, strict=True)}
+            positions = follow_back(output, known, _of_operation, constant)
     except Exception:  # whatever the user's own code does with a tensor that holds no numbers
         return None
-    finally:
-        for kept, count in nodes:
-            del kept[count:]
-    return positions if positions is not None and positions.shape == shape else None
+    return positions if positions.shape == shape else None
 
 
-def _behind(tensor: Any, known: dict[int, Positions]) -> Positions:
-    """The positions of a symbolic tensor, by the operation that made it."""
-    if id(tensor) not in known:
-        history = tensor._keras_history
-        operation, node = history.operation, history.operation._inbound_nodes[history.node_index]
-        inputs = []
-        given = node.arguments.args, node.arguments.kwargs
-        for part in sys.modules["keras"].tree.flatten(given):
-            if hasattr(part, "_keras_history"):
-                inputs.append(_behind(part, known))
-            elif hasattr(part, "shape"):
-                inputs.append(constant(tuple(int(size) for size in part.shape)))
-        shape = tuple(int(size) for size in tensor.shape)
-        first = first_with_fields(inputs)
-        known[id(tensor)] = follow(
-            _rule(operation), Step(operation, inputs, shape, given), first, type(operation).__name__
-        )
-    return known[id(tensor)]
+def _of_operation(inside: Inside, inputs: list[Positions]) -> Positions:
+    step = Step(inside.operation, inputs, inside.shape, inside.arguments)
+    return follow(_rule(inside.operation), step, first_with_fields(inputs), type(inside.operation).__name__)
 
 
 def _rule(layer: Any) -> Rule | None:

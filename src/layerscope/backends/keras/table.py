@@ -19,7 +19,7 @@ from ..common.tokens import located
 from ..protocol import SteadyLayers
 from .attention import NAME
 from .axes import Axes, Output, axes_note, stated_prefix, walked
-from .axes_rules import Named, Source
+from .axes_query import Named, Source
 from .engine import Part, dtype_name
 from .field import Fields
 from .model import KerasModel

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 
 from ...errors import ModelNotReadable
-from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PICTURES_FIRST, keep_sizes
+from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PICTURES_FIRST, add_classes, keep_sizes
 from ..graph.axes import KnownAxes
 from ..graph.walk import Order, order_after, readers_say, widened, without
 from . import recurrent
@@ -216,6 +216,9 @@ class Axes(KnownAxes[str]):
     def _unsqueeze(self, node: onnx.NodeProto) -> str | None:
         return self.insert(node.input[0], self._listed(node))
 
+    def _one_hot(self, node: onnx.NodeProto) -> str | None:
+        return add_classes(self.axes.get(node.input[0], ""), int(str(attributes(node).get("axis", -1))))
+
     def _gather(self, node: onnx.NodeProto) -> str | None:
         axis = int(str(attributes(node).get("axis", 0)))
         return self.gather(node.input[0], node.input[1], node.output[0], axis)
@@ -295,6 +298,7 @@ RULES = {
     "Squeeze": Axes._squeeze,
     "Unsqueeze": Axes._unsqueeze,
     "Gather": Axes._gather,
+    "OneHot": Axes._one_hot,
     "Einsum": Axes._einsum,
     **dict.fromkeys(("MatMul", "MatMulInteger", "FusedMatMul"), Axes._multiply),
     **dict.fromkeys(("Flatten", "Gemm", "FusedGemm"), Axes._dense),

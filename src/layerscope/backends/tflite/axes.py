@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from ..common.axes import CHANNELS_LAST, insert_axes, keep_sizes
+from ..common.axes import CHANNELS_LAST, add_classes, insert_axes, keep_sizes
 from ..graph.axes import KnownAxes
 from ..graph.walk import Order, order_after, readers_say, widened
 from .graph import Graph, Operator, Part, slices
@@ -51,7 +51,7 @@ POINTWISE = {
 
 NOT_PASSED_ON = {
     *("IF", "WHILE", "CALL", "CUSTOM", "TOPK_V2", "WHERE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5"),
-    *("UNIQUE", "ONE_HOT", "GATHER_ND", "SCATTER_ND", "EMBEDDING_LOOKUP", "RFFT2D", "MATRIX_DIAG", "SPARSE_TO_DENSE"),
+    *("UNIQUE", "GATHER_ND", "SCATTER_ND", "EMBEDDING_LOOKUP", "RFFT2D", "MATRIX_DIAG", "SPARSE_TO_DENSE"),
 }
 
 
@@ -177,6 +177,9 @@ class Axes(KnownAxes[int]):
         entries = entries or tuple(size or 0 for size in self.graph.tensors[operator.inputs[1]].shape)
         return None if rank is None or len(entries) != 1 else slices(operator, rank, entries[0])
 
+    def _one_hot(self, operator: Operator) -> str | None:
+        return add_classes(self.axes.get(operator.inputs[0], ""), operator.setting(0, "i"))
+
     def _gather(self, operator: Operator) -> str | None:
         axis = operator.setting(0, "i")
         return self.gather(operator.inputs[0], operator.inputs[1], operator.outputs[0], axis)
@@ -270,6 +273,7 @@ RULES = {
     "UNPACK": Axes._unpack,
     "STRIDED_SLICE": Axes._slice,
     "GATHER": Axes._gather,
+    "ONE_HOT": Axes._one_hot,
     "BATCH_MATMUL": Axes._multiply,
     "ARG_MAX": Axes._pick,
     "ARG_MIN": Axes._pick,

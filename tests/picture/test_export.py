@@ -633,4 +633,5 @@ def test_tiles_of_a_figure_are_counted(tmp_path):
     picture, events = ls.sheet(np.random.default_rng(0).random((1, 6, 6, 4))), []
     with ls.progress(events.append):
         picture.save(tmp_path / "a.pdf")
-    assert events == [ls.Progress(done, 4, "tiles") for done in range(5)]
+        picture.to_matplotlib()
+    assert events == [ls.Progress(done, 4, "tiles") for done in range(5)] * 2

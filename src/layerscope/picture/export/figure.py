@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -38,24 +38,9 @@ BESIDE_BAR = 0.7  # of the width, where no layout makes room for the bar
 
 def figure_of(picture: Picture, dpi: float = 100) -> Figure:
     """The picture as a figure whose dots at `dpi` are the picture's pixels; the rules stand at `Picture.to_matplotlib`."""
-    _require_matplotlib()
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(picture.width / dpi, picture.height / dpi), dpi=dpi, facecolor=_paper(picture))
-    # Several images of one axes would be resampled into one in a PDF.
-    figure.suppressComposite = True
-    page = _Page(figure, picture, dpi)
-    texts = page.tiles()
-    drawing = picture.drawing
-    if drawing is not None:
-        page.boxes(drawing.patches())
-        for ramp in drawing.ramps:
-            page.ramp(ramp)
-        for text in texts:
-            page.write(text)
-        if drawing.bar is not None:
-            page.bar(drawing.bar)
-    return figure
+    page = _Page.of(picture, dpi)
+    page.surroundings(page.tiles())
+    return page.figure
 
 
 def draw_into(picture: Picture, ax: Axes) -> Figure:
@@ -124,7 +109,9 @@ def _set_title(ax: Axes, title: str) -> None:
 
 def pdf(picture: Picture, dpi: float = POINTS) -> bytes:
     """The PDF file of a picture: `dpi` of its pixels an inch, text as text, the tiles' own pixels."""
-    figure = figure_of(picture, dpi)
+    page = _Page.of(picture, dpi)
+    images = page.images()
+    page.surroundings(picture.texts)
     import matplotlib
 
     about = {
@@ -137,9 +124,22 @@ def pdf(picture: Picture, dpi: float = POINTS) -> bytes:
     }
     buffer = io.BytesIO()
     # Type 42 keeps every character of the text readable for programs; Type 3 does for Latin ones alone.
-    with matplotlib.rc_context({"pdf.fonttype": 42}):
-        figure.savefig(buffer, format="pdf", dpi=dpi, metadata=about, facecolor=figure.get_facecolor())
+    with matplotlib.rc_context({"pdf.fonttype": 42}), work(len(images), "tiles") as step:
+        for image in images:
+            _tell(image, step)
+        page.figure.savefig(buffer, format="pdf", dpi=dpi, metadata=about, facecolor=page.figure.get_facecolor())
     return buffer.getvalue()
+
+
+def _tell(image: AxesImage, step: Callable[[int], None]) -> None:
+    """Count a step when matplotlib draws the image."""
+    draw = image.draw
+
+    def drawn(renderer: Any) -> None:
+        draw(renderer)
+        step(1)
+
+    image.draw = drawn  # type: ignore[method-assign]
 
 
 class _Page:
@@ -147,6 +147,30 @@ class _Page:
 
     def __init__(self, figure: Figure, picture: Picture, dpi: float) -> None:
         self.figure, self.picture, self.point = figure, picture, POINTS / dpi
+
+    @classmethod
+    def of(cls, picture: Picture, dpi: float) -> _Page:
+        """Bare paper."""
+        _require_matplotlib()
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(picture.width / dpi, picture.height / dpi), dpi=dpi, facecolor=_paper(picture))
+        # Several images of one axes would be resampled into one in a PDF.
+        figure.suppressComposite = True
+        return cls(figure, picture, dpi)
+
+    def surroundings(self, texts: Iterable[Text]) -> None:
+        """What lies around the tiles, and these texts."""
+        drawing = self.picture.drawing
+        if drawing is None:
+            return
+        self.boxes(drawing.patches())
+        for ramp in drawing.ramps:
+            self.ramp(ramp)
+        for text in texts:
+            self.write(text)
+        if drawing.bar is not None:
+            self.bar(drawing.bar)
 
     def axes(self, x: int, y: int, width: int, height: int, **options: Any) -> Axes:
         wide, tall = self.picture.width, self.picture.height
@@ -180,15 +204,38 @@ class _Page:
 
     def image(self, raster: Raster) -> None:
         """Many tiles, or a whole picture, as one image."""
+        colors, (left, top, width, height) = self._colors(raster)
+        axes = self.axes(left, top, width, height, label="all tiles")
+        axes.imshow(colors, interpolation="none", aspect="auto")
+        axes.set_axis_off()
+
+    def images(self) -> list[AxesImage]:
+        """The tiles as images of one axes, for a file, where nobody asks for those of each: they take most of the time."""
+        from matplotlib.image import AxesImage
+
+        wide, tall = self.picture.width, self.picture.height
+        axes = self.axes(0, 0, wide, tall, xlim=(0, wide), ylim=(tall, 0))
+        axes.set_axis_off()
+        images = []
+        for raster in rasters(self.picture):
+            colors, (left, top, width, height) = self._colors(raster)
+            image = AxesImage(axes, interpolation="none", extent=(left, left + width, top + height, top))
+            image.set_data(colors)
+            images.append(image)
+            axes.add_image(image)
+        return images
+
+    def _colors(self, raster: Raster) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+        """The colours of an image and its box."""
         pixels = raster.pixels
         colors = pixels if pixels.ndim == 3 else self.picture.palette()[pixels]
+        if raster.cell is not None:
+            return colors, raster[:4]
         # A row of paper all around: some readers of PDF round the last row and column of an image away.
         colors = np.pad(colors, ((1, 1), (1, 1), (0, 0)), constant_values=0)
         colors[[0, -1]] = self.picture.palette()[GAP]
         colors[:, [0, -1]] = self.picture.palette()[GAP]
-        axes = self.axes(raster.x - 1, raster.y - 1, colors.shape[1], colors.shape[0], label="all tiles")
-        axes.imshow(colors, interpolation="none", aspect="auto")
-        axes.set_axis_off()
+        return colors, (raster.x - 1, raster.y - 1, colors.shape[1], colors.shape[0])
 
     def ramp(self, ramp: Ramp) -> None:
         axes = self.axes(ramp.x, ramp.y, ramp.width, ramp.height, label="bar")

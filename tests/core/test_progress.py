@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import layerscope as ls
-from layerscope.core.progress import Progress, observed, progress, work
+from layerscope.core.progress import Progress, observed, progress, watched, work
 from layerscope.errors import Cancelled
 from layerscope.testing import TinyBackend, tiny_model
 
@@ -115,3 +115,34 @@ def test_steps_that_were_not_needed_count_as_done():
     with pytest.raises(Cancelled), progress(events.append), work(5, "rounds", most=True) as step:
         raise Cancelled("enough")
     assert events[-1].done == 0
+
+
+def test_a_call_that_cannot_be_divided_is_one_step():
+    events = []
+    with progress(events.append):
+        assert watched(lambda: 42, "calls") == 42
+        with pytest.raises(ZeroDivisionError):
+            watched(lambda: 1 / 0, "calls")
+    assert [event for event in events if event.done] == [Progress(1, 1, "calls")]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Cancelled])
+def test_waiting_for_a_call_ends_at_once_and_nobody_sees_the_rest_of_it(error):
+    begun, going_on, told = threading.Event(), threading.Event(), []
+
+    def call():
+        begun.set()
+        assert going_on.wait(60)
+
+    def stop(event):
+        told.append(event)
+        if len(told) == 4:
+            assert begun.is_set()
+            raise error
+
+    with pytest.raises(error), progress(stop):
+        watched(call, "calls")
+    assert told == [Progress(0, 1, "calls")] * 4 and not going_on.is_set()
+    (thread,) = [thread for thread in threading.enumerate() if thread.daemon and thread.name.endswith("(run)")]
+    going_on.set()
+    thread.join()

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import warnings
 from base64 import b64decode
 from dataclasses import replace
@@ -635,3 +636,23 @@ def test_tiles_of_a_figure_are_counted(tmp_path):
         picture.save(tmp_path / "a.pdf")
         picture.to_matplotlib()
     assert events == [ls.Progress(done, 4, "tiles") for done in range(5)] * 2
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".jpg", ".gif"])
+def test_a_file_of_pillows_is_one_step_that_can_be_left(tmp_path, suffix, monkeypatch):
+    picture, events, path = ls.heatmap(np.eye(4)), [], tmp_path / f"a{suffix}"
+    with ls.progress(events.append):
+        plain = picture.save(path).read_bytes()
+    assert {event.what for event in events} == {"encodings"} and events[-1].done == 1
+    going_on = threading.Event()
+    monkeypatch.setattr(Image.Image, "save", lambda *args, **options: going_on.wait(60))
+
+    def stop(event):
+        events.append(event)
+        if events[-2:] == [ls.Progress(0, 1, "encodings")] * 2:
+            raise ls.Cancelled("enough")
+
+    with pytest.raises(ls.Cancelled), ls.progress(stop):
+        picture.save(path)
+    going_on.set()
+    assert path.read_bytes() == plain and list(tmp_path.iterdir()) == [path]

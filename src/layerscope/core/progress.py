@@ -12,11 +12,14 @@ with progress(lambda event: print(event.done, "of", event.total, event.what)):
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Thread
+from typing import TypeVar
 
-from .progress_bar import Bar, is_seen
+from .progress_bar import REFRESH, Bar, is_seen
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Progress:
     what: str
 
 
+Result = TypeVar("Result")
 Observer = Callable[[Progress], object]
 _OBSERVER: ContextVar[Observer | None] = ContextVar("layerscope_progress", default=None)
 
@@ -104,3 +108,30 @@ def work(total: int | None, what: str, *, most: bool = False) -> Iterator[Callab
             step(total - done)
     finally:
         bar.close()
+
+
+def watched(call: Callable[[], Result], what: str) -> Result:
+    """What a `call` gives that can't be divided: one step of work, in a thread of its own, told of while it lasts.
+
+    So it has a bar, and Ctrl-C or an observer ends the work at once: the call then goes on for nobody, so it must neither
+    write nor change anything.
+
+    >>> watched(lambda: 6 * 7, "products")
+    42
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    with work(1, what) as step:
+        # A daemon, for which a program that was interrupted doesn't wait at its end.
+        Thread(target=run, daemon=True).start()
+        while not wait([future], REFRESH).done:
+            step(0)
+        result = future.result()
+        step(1)
+    return result

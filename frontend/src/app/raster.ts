@@ -186,6 +186,9 @@ export const plateOf = (kept: Plate | undefined, width: number, height: number) 
 export class Plate {
   readonly image: ImageData
   readonly out: Uint32Array
+  /** How its tiles lie, and on what. */
+  at?: Grid
+  ground?: number
   /** Which column is seen at each pixel of a row, kept for blocks of the same size. */
   private across = new Int32Array(0)
   private columns = 0

@@ -90,6 +90,7 @@ export class LayerData {
 
   /** The position of a channel by its true number; −1 where it isn't there. */
   position(channel: number): number {
+    if (this.channels[channel] === channel) return channel
     this.#positions ??= new Map(Array.from(this.channels, (each, position) => [each, position]))
     return this.#positions.get(channel) ?? -1
   }
@@ -124,7 +125,7 @@ export class LayerData {
       const value = out[unit]!
       if (value > max) out[unit] = value === Infinity ? value : max
       else if (value < min) out[unit] = value === -Infinity ? value : min
-      else if (value < least && value > least / 2) out[unit] = least
+      else if ((value - least) * (value - least / 2) < 0) out[unit] = least
     }
   }
 

@@ -34,12 +34,16 @@ export function useSize<E extends HTMLElement>() {
   return { ref, size }
 }
 
-/** A canvas in device pixels, cleared; its place may be a fraction of a pixel wider, to which it must not be stretched. */
-export function context(canvas: HTMLCanvasElement, { width, height, ratio }: Size): CanvasRenderingContext2D {
+/** A canvas in device pixels, cleared if it isn't written as a whole. Its place may be wider by less than one: it is not stretched. */
+export function context(
+  canvas: HTMLCanvasElement,
+  { width, height, ratio }: Size,
+  clear = true,
+): CanvasRenderingContext2D {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height })
   Object.assign(canvas.style, { width: `${width / ratio}px`, height: `${height / ratio}px` })
   const drawn = canvas.getContext('2d')!
-  drawn.clearRect(0, 0, width, height)
+  if (clear) drawn.clearRect(0, 0, width, height)
   return drawn
 }
 

@@ -16,13 +16,16 @@ export interface Drawing {
 }
 
 export function paint(canvas: HTMLCanvasElement, { app, side, order, at, size }: Drawing, kept?: Plate): Plate {
-  const drawn = context(canvas, size)
+  const drawn = context(canvas, size, false)
   const { paper } = inks(app)
   const plate = plateOf(kept, size.width, size.height)
   const [table, tiles] = [side.table.value, side.tiles.value!]
   const { rows, columns } = tiles.source
   const ground = Number.parseInt(paper.slice(1), 16)
-  plate.out.fill((0xff000000 | ((ground & 255) << 16) | (ground & 0xff00) | (ground >> 16)) >>> 0)
+  // Between tiles that lie where they lay nothing changes.
+  if (plate.at !== at || plate.ground !== ground)
+    plate.out.fill((0xff000000 | ((ground & 255) << 16) | (ground & 0xff00) | (ground >> 16)) >>> 0)
+  Object.assign(plate, { at, ground })
   const places = [...seen(at, order.length, size.width, size.height)]
   const factor = Math.min(detail(rows, at.height), detail(columns, at.width))
   for (const place of places) {
@@ -49,7 +52,7 @@ function letters(drawn: CanvasRenderingContext2D, { app, side, order, at, size }
   drawn.textAlign = 'left'
   drawn.fillStyle = ink
   drawn.font = `600 ${(wide >= 60 ? 12 : 11) * ratio}px ${FONT}`
-  for (const place of places) {
+  for (const place of at.label || picked.size ? places : []) {
     const [x, y] = corner(at, place)
     const channel = channels[order[place]!]!
     const chosen = picked.has(channel)

@@ -5,7 +5,8 @@ import type { Side } from '../app/side'
 import { ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF } from '../core/codes'
 import { number, reading } from '../core/ticks'
 
-export const counted = (count: number, word: string) => `${count.toLocaleString('en')} ${word}${count === 1 ? '' : 's'}`
+export const counted = (count: number, word: string) =>
+  `${String(count).replace(/\B(?=(\d{3})+$)/g, ',')} ${word}${count === 1 ? '' : 's'}`
 
 /** The title and the line below it. */
 export function headings(app: App, side: Side): [string, string] {
@@ -45,7 +46,11 @@ export function remarks(side: Side): [text: string, codes: number[]][] {
   const data = side.data.value!
   const { figures, channels, count, meta } = data
   const { limits } = side.scale.value!
-  const those = (fits: (each: number) => unknown) => [...channels].filter((_, each) => fits(each))
+  const those = (fits: (each: number) => unknown) => {
+    const found: number[] = []
+    for (let each = 0; each < count; each++) if (fits(each)) found.push(channels[each]!)
+    return found
+  }
   const listed = (numbers: number[]) => numbers.slice(0, 8).join(', ') + (numbers.length > 8 ? ' …' : '')
   const texts: [string, number[]][] = []
   const dead = those(each => figures['dead']![each])

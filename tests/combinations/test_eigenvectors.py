@@ -73,3 +73,10 @@ def test_rounds_are_counted_and_can_be_the_last():
 
     with pytest.raises(ls.Cancelled), ls.progress(stop):
         ls.pca_basis(values)
+
+
+def test_what_lapack_takes_as_a_whole_is_one_round():
+    events = []
+    with ls.progress(events.append):
+        leading(turned(SPECTRA["a slope"])[0], SIZE // 4)
+    assert [event for event in events if event.done] == [ls.Progress(1, 1, "rounds")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.progress import work
+from ..core.progress import watched, work
 
 # Below that size LAPACK finds all of them at once in as much time; beyond that share of the size too.
 SMALL, SHARE = 384, 32
@@ -27,7 +27,7 @@ def leading(square: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     most = min(most, size)
     found = _by_products(square, most) if size >= SMALL and most <= size // SHARE else None
     if found is None:
-        values, vectors = np.linalg.eigh(square)
+        values, vectors = watched(lambda: np.linalg.eigh(square), "rounds") if size >= SMALL else np.linalg.eigh(square)
         found = values[::-1][:most], vectors.T[::-1][:most]
     return np.maximum(found[0], 0), found[1]
 

@@ -23,9 +23,14 @@ def write_images(folder, count=24, *, classes=("",), size=16, seed=0):
     return Path(folder)
 
 
-def small_scan(images, store, layers=("conv1", "conv2"), **options):
+def model():
+    """The tiny model, for those that name it `helpers.stores:model`."""
+    return tiny_model()
+
+
+def small_scan(images, store, layers=("conv1", "conv2"), *, model="helpers.stores:model", **options):
     """A scan with the tiny model."""
-    return ls.scan(tiny_model(), images, list(layers), store, **{**OPENING, "unit": 8, "batch": 4, **options})
+    return ls.scan(model, images, list(layers), store, **{**OPENING, "unit": 8, "batch": 4, **options})
 
 
 def small_store(folder, count=24, *, classes=("cat", "dog"), **options):

@@ -79,18 +79,20 @@ def observed() -> bool:
 
 
 @contextmanager
-def work(total: int | None, what: str, *, most: bool = False) -> Iterator[Callable[[int], None]]:
+def work(
+    total: int | None, what: str, *, most: bool = False, note: Callable[[], str] = str
+) -> Iterator[Callable[[int], None]]:
     """Around work of `total` steps (`None`: that isn't known); what it gives is told how many more are done.
 
-    `most`: there may be fewer steps; those that weren't needed count as done at the end. Being told raises what the observer
-    raises, `Cancelled` above all.
+    `note` says what a bar shows besides. `most`: there may be fewer steps; those that weren't needed count as done at the end.
+    Being told raises what the observer raises, `Cancelled` above all.
 
     >>> with progress(print), work(3, "masks") as step:
     ...     step(2)
     Progress(done=0, total=3, what='masks')
     Progress(done=2, total=3, what='masks')
     """
-    bar, done = Bar(total, what, most=most), 0
+    bar, done = Bar(total, what, most=most, note=note), 0
 
     def step(more: int) -> None:
         nonlocal done

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 PATIENCE, REFRESH = 2.0, 0.1  # seconds
@@ -25,8 +26,8 @@ class Line(Protocol):
 class Bar:
     """The bar of one kind of work."""
 
-    def __init__(self, total: int | None, what: str, *, most: bool = False) -> None:
-        self.total, self.what, self.most = total, what, most
+    def __init__(self, total: int | None, what: str, *, most: bool = False, note: Callable[[], str] = str) -> None:
+        self.total, self.what, self.most, self.note = total, what, most, note
         self._start, self._drawn, self._done = time.perf_counter(), 0.0, 0
         self._first = self._start, 0  # when the first step was done, and how many were then: it is often the slowest
         self._line: Line | None = None
@@ -53,7 +54,8 @@ class Bar:
             return
         assert self._line is not None
         self._drawn = now
-        self._line.draw(done, self.total, describe(done, self.total, self.what, left, most=self.most))
+        text = describe(done, self.total, self.what, left, most=self.most)
+        self._line.draw(done, self.total, ", ".join(filter(None, (text, self.note()))))
 
     def _show(self) -> None:
         if self.what == "pictures":

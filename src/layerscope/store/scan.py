@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -138,14 +138,35 @@ def scan(
         ask(estimate(storage, done.plan, images=left, seconds=done.seconds / workers), yes=flag("yes", yes))
         done.write(storage)
         receipts = dict(done.state.done)
-        with work(left, "images") as step:
-            job = Job(spec, done.state.todo, scope, lambda images, skipped: step(images), workers)
+        pace = Pace()
+        with work(left, "images", note=pace.note) as step:
+            job = Job(spec, done.state.todo, scope, pace.telling(step), workers)
             for receipt in run(engine, job):
                 receipts[receipt.unit] = receipt
         write_summary(storage, done.plan, receipts)
         write_gallery(spec, done.samples, scope, receipts)
         _write_provenance(storage, done, receipts, start=start, about={"engine": engine, "workers": workers})
     return open_store(storage)
+
+
+class Pace:
+    """How many images a second were done so far, and how many were skipped, for the bar."""
+
+    def __init__(self) -> None:
+        self.begun = time.perf_counter()
+        self.done = self.skipped = 0
+
+    def telling(self, step: Callable[[int], None]) -> Callable[[int, int], None]:
+        def tell(images: int, skipped: int) -> None:
+            self.done += images
+            self.skipped += skipped
+            step(images)
+
+        return tell
+
+    def note(self) -> str:
+        rate = f"{self.done / max(1e-9, time.perf_counter() - self.begun):,.0f} a second" if self.done else ""
+        return ", ".join(filter(None, (rate, f"{self.skipped:,} skipped" if self.skipped else "")))
 
 
 @dataclass(frozen=True)

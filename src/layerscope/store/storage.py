@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from ..errors import BadOption
 from ..files import open_regular
 from ..writing import sweep, write_durably
 from .lock import locked
+
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
 
 
 class Storage(ABC):
@@ -76,7 +79,12 @@ class Folder(Storage):
             return file.read(length)
 
     def put(self, name: str, data: bytes) -> None:
-        write_durably(self.path(name), data)
+        try:
+            write_durably(self.path(name), data)
+        except BadOption as error:
+            if getattr(error.__cause__, "errno", None) not in FULL:
+                raise
+            raise BadOption(str(error), "make room, and the same scan goes on from here") from error.__cause__
 
     def put_new(self, name: str, data: bytes) -> bool:
         return write_durably(self.path(name), data, new=True)

@@ -74,7 +74,7 @@ def check_store(store: Any) -> Check:
     True
 
     Args:
-        store: The folder of the store.
+        store: The folder of the store, or its URL.
 
     Raises:
         BadOption: There is no store.

@@ -85,7 +85,7 @@ def scan(
         images: A folder, a glob, files, a `.csv` or `.parquet` with a column of paths, tars of WebDataset, a data set that
             Hugging Face's `save_to_disk` wrote, `ls.video(...)`, or arrays.
         layers: As for `capture`.
-        store: The folder of the store, made where it isn't there.
+        store: The folder of the store, made where it isn't there, or a URL such as `s3://bucket/run`.
         keep: What is kept of each image: `"pooled"` (mean, maximum and its place for each channel), `"maps"` (the maps, and
             that), or `"stats"` (nothing but the statistics of all images).
         dtype: The type of kept maps, `"float16"` or `"float32"`. Statistics are those of the model's own values.

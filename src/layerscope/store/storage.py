@@ -135,5 +135,12 @@ def storage_of(where: Any) -> Storage:
     if isinstance(where, Storage):
         return where
     if not isinstance(where, str | os.PathLike) or not os.fspath(where):
-        raise BadOption(f"store={where!r}: give the folder that the store lies in, or is to be made in")
+        raise BadOption(f"store={where!r}: give the folder or the URL that the store lies at, or is to be made at")
+    if isinstance(where, str) and "://" in where:
+        scheme, _, path = where.partition("://")
+        if scheme.lower() != "file":
+            from .remote import remote_storage
+
+            return remote_storage(where)
+        where = path
     return Folder(os.path.expanduser(os.fspath(where)))

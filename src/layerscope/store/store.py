@@ -321,7 +321,7 @@ class Store(Contents):
 
 
 def open_store(store: Any) -> Store:
-    """The store in a folder, as `scan` has left it, also one that isn't finished.
+    """The store in a folder or at a URL, as `scan` has left it, also one that isn't finished.
 
     >>> import tempfile
     >>> import numpy as np
@@ -334,7 +334,7 @@ def open_store(store: Any) -> Store:
     <Store of 5 images, 1 layer>
 
     Args:
-        store: The folder.
+        store: The folder, or the URL.
 
     Raises:
         BadOption: There is no store, or one of another version.

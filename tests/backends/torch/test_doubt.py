@@ -232,3 +232,30 @@ def test_images_behind_their_steps_are_no_windows():
     assert not any("windows" in layer.note for layer in scope.layers(batch))
     assert [table[path].shape for path in ("steps", "attention.linear1", "head")] == [(1, 1, 6), (1, 1, 8), (1, 3)]
     assert scope.capture(batch, "attention")["attention"].shape == (3, 9, 6)
+
+
+AFTER = {
+    "columns stacked as rows": (lambda y: torch.stack(y.unbind(3), 2), "bcwh", False),
+    "indices stacked": (lambda y: torch.stack([y[..., column] for column in range(y.shape[3])], dim=-2), "bcwh", False),
+    "single images stacked": (lambda y: torch.stack(list(y)), "bchw", False),
+    "a copy in another order": (lambda y: torch.transpose_copy(y, 2, 3), "bcwh", False),
+    "weights in front": (lambda y: torch.ones(8, 8) @ y, "bchw", False),
+    "each row with each": (lambda y: y @ y.transpose(2, 3), "bchw", True),
+    "columns joined as rows": (lambda y: torch.cat(y.unsqueeze(2).split(1, -1), 2).squeeze(-1), "bchw", True),
+    "a grid of indices": (lambda y: y[:, :, torch.arange(8)[None], torch.arange(8)[:, None]], "bchw", True),
+    "summed over rows": (lambda y: torch.tensordot(y, torch.ones(8, 8), dims=([2], [0])), "bchw", True),
+}
+
+
+@pytest.mark.parametrize("case", AFTER)
+def test_what_is_not_followed_is_a_guess_whatever_the_sizes_are(case):
+    """A square map: its sizes tell no axis from another."""
+    function, axes, doubtful = AFTER[case]
+
+    class Changed(nn.Module):
+        def forward(self, x):
+            return function(x)
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), Changed(), nn.Identity()).eval()
+    table = {layer.path: layer for layer in ls.open(model, preprocess=None).layers(torch.zeros(1, 3, 8, 8))}
+    assert [(table[path].axes, bool(table[path].doubt)) for path in "12"] == [(axes, doubtful)] * 2

@@ -272,16 +272,21 @@ class Axes:
         placed = axes_of(positions) if positions is not None else None
         if placed is not None:
             return placed
+        lost = self.flow.lost(tensor)
         child, rank = self._children.get(output.name, (None, 0))
         if child is not None and rank == tensor.ndim:
+            if lost:
+                self._guess(output)
             return child
         alike = [(value, axes) for value, axes in alike if value.numel() > 1]  # one number, spread out to any axes
         if alike:
-            if self.flow.assumed(alike[0][0]):
+            if lost:
+                self._guess(output)
+            elif self.flow.assumed(alike[0][0]):
                 self.flow.assume(tensor, alike[0][0])
             return alike[0][1]
-        if tuple(tensor.shape) in self._several:
-            self._guess(output, SEVERAL)
+        if lost or tuple(tensor.shape) in self._several:
+            self._guess(output, ASSUMED if lost else SEVERAL)
         return self._shapes.get(tuple(tensor.shape))
 
     def _known_axes(self, inputs: tuple[Any, ...]) -> str | None:

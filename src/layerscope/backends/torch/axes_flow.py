@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ...core.layer import Layer
-from ..common.axes import CHANNELS_FIRST
+from ..common.axes import CHANNELS_FIRST, add_classes, spare_letters
 from ..common.run import TensorMap
 from .axes_factors import Factors
 from .axes_guess import Guess, Guesses, Row
@@ -20,7 +20,7 @@ from .functions import base_name
 Grid = tuple[int, ...]
 Followed = tuple[str | None, Grid | None]
 
-MOVES = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
+MOVES = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "permute_copy", "transpose_copy"}
 
 RESHAPES = {"reshape", "view", "flatten", "unflatten", "reshape_as", "view_as"}
 
@@ -57,11 +57,10 @@ REDUCES = {"mean", "sum", "amax", "amin", "std", "var", "norm", "logsumexp", "pr
 OPAQUE = {
     *(
         "einsum",
-        "matmul",
+        "tensordot",
         "bmm",
         "baddbmm",
         "mm",
-        "__matmul__",
         "gather",
         "index_select",
         "take_along_dim",
@@ -95,6 +94,7 @@ class Flow:
     ) -> None:
         self._trace, self._correct = trace, correct
         self._grids: TensorMap[Grid] = TensorMap()
+        self._lost: TensorMap[bool] = TensorMap()
         self.guesses = Guesses(trace)
         self.factors = Factors()
         self.without_images = False  # whether an axis of a single image went, as `squeeze()` does with all of size one
@@ -117,6 +117,10 @@ class Flow:
         if len(axes) == tensor.ndim:
             self.guesses.settle(tensor, axes, self._correct, certain=certain)
 
+    def lost(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor was made from others with known axes by functions that aren't followed."""
+        return self._lost.get(tensor) is not None and self._trace.get(tensor) is None
+
     def keep(self, tensor: torch.Tensor, grid: Grid | None) -> None:
         """Note the grid of a module's output."""
         if grid is not None:
@@ -133,9 +137,11 @@ class Flow:
             return
         if self.factors:
             self._follow_factors(name, func, args, kwargs, out=out)
-        values = _tensors((*args, *kwargs.values()))
+        values = list(_tensors((*args, *kwargs.values())))
         sources = [(tensor, axes) for tensor in values if (axes := self._trace.get(tensor))]
         if not sources or name in OPAQUE:
+            if sources or any(map(self.lost, values)):
+                self._lose(out)
             return
         grid = next((grid for tensor, _ in sources if (grid := self.grid(tensor))), None)
         call = Call(name, func, args, kwargs, *sources[0], grid)
@@ -145,6 +151,13 @@ class Flow:
             numbers = result.is_floating_point() or whole
             if result.ndim and numbers and not any(result is tensor for tensor, _ in sources):
                 self._note(call, sources, result)
+        self._lose(out)
+
+    def _lose(self, out: Any) -> None:
+        """Note what a function gave, as far as its axes couldn't be followed."""
+        for result in _tensors((out,)):
+            if self._trace.get(result) is None and self.factors.get(result) is None:
+                self._lost.set(result, True)
 
     def _read(self, name: str, args: Sequence[Any]) -> None:
         """What a function that works on pictures says of the tensor that it reads."""
@@ -276,9 +289,31 @@ def _squeeze(call: Call, result: torch.Tensor) -> Followed:
     return "".join(letter for index, letter in enumerate(call.axes) if index not in gone), call.grid
 
 
+def _multiply(call: Call, result: torch.Tensor) -> Followed:
+    """A product with a matrix of weights keeps the axes; one of two maps has axes of its own."""
+    others = [part for part in call.args[:2] if isinstance(part, torch.Tensor) and part is not call.source]
+    weights = len(others) == 1 and others[0].ndim == 2 < result.ndim == call.source.ndim
+    return (call.axes if weights else None), None
+
+
+def _unbind(call: Call, result: torch.Tensor) -> Followed:
+    axis = (call.args[1] if len(call.args) > 1 else call.kwargs.get("dim", 0)) % len(call.axes)
+    return call.axes[:axis] + call.axes[axis + 1 :], call.grid
+
+
+def _stack(call: Call, result: torch.Tensor) -> Followed:
+    """One axis more: that of the images, channels, rows or columns where these went, else one of whatever the maps are of."""
+    axis = (call.args[1] if len(call.args) > 1 else call.kwargs.get("dim", 0)) % result.ndim
+    spare = "b" * ("b" not in call.axes) + spare_letters(call.axes)
+    if call.source.ndim != result.ndim - 1 or "n" in call.axes or not spare or (spare[0] == "b" and axis):
+        return None, None
+    letter = "n" if call.axes == "bc" else spare[0]
+    return call.axes[:axis] + letter + call.axes[axis:], None
+
+
 def _one_hot(call: Call, result: torch.Tensor) -> Followed:
     """The classes of indices that an `argmax` over the channels gave are channels again, behind the other axes."""
-    return (call.axes + "c" if "c" not in call.axes else None), call.grid
+    return add_classes(call.axes), call.grid
 
 
 def _keep(call: Call, result: torch.Tensor) -> Followed:
@@ -292,9 +327,12 @@ FUNCTIONS: dict[str, Callable[[Call, torch.Tensor], Followed]] = {
     **dict.fromkeys(RESHAPES, _reshape),
     **dict.fromkeys(MOVES, _permute),
     "__getitem__": _index,
+    **dict.fromkeys(("matmul", "__matmul__", "__rmatmul__"), _multiply),
     "one_hot": _one_hot,
     "select": _select,
     "squeeze": _squeeze,
+    "stack": _stack,
+    "unbind": _unbind,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import layerscope as ls
@@ -66,11 +67,14 @@ def of_channels() -> Iterator[Made]:
     yield "eigen-cam", ls.overlay(ls.eigen_cam(late))
 
 
-def mirrored(photo: Path) -> Any:
-    """The photo mirrored left to right."""
+def mirrored(photo: Path) -> Path:
+    """The photo mirrored left to right, in a file of that name."""
     from PIL import Image, ImageOps
 
-    return ImageOps.mirror(Image.open(photo))
+    image = ImageOps.mirror(Image.open(photo))
+    path = Path(mkdtemp()) / f"{photo.stem}, mirrored.png"
+    image.save(path)
+    return path
 
 
 def network() -> ls.Scope:

@@ -9,6 +9,7 @@ import layerscope as ls
 from helpers.wording import raises, wording
 from layerscope.core.note import kind_of
 from layerscope.picture.caption import quantity
+from layerscope.picture.numbers import number
 
 
 def weights(seed, grid=(2, 3), prefix=("cls",), heads=2, images=2, axes="bcqk"):
@@ -69,6 +70,31 @@ def test_attention_that_is_nearly_even_says_how_it_lies_beside_even_attention(le
     assert len(notes) == bool(words)
     for note in notes:
         wording(note, "0.143", words)
+
+
+@pytest.mark.parametrize("query", ["cls", "mean"])
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_rollout_is_compared_with_what_even_attention_rolls_out_to(query, residual):
+    fm = weights(0)
+    count = fm.spatial[1]
+    even = replace(fm, values=np.full(fm.shape, 1 / count, np.float32))
+    step = np.full((count, count), 1 / count)
+    if residual:
+        step = 0.5 * step + 0.5 * np.eye(count)
+    product = np.linalg.matrix_power(step, 3)
+    row = product[0] if query == "cls" else product[1:].mean(0)
+    rolled = ls.attention_rollout([even] * 3, query=query, residual=residual)
+    np.testing.assert_allclose(rolled.values, row[-1], rtol=1e-6)
+    (note,) = (note for note in rolled.notes if kind_of(note) == "even")
+    wording(note, number(row[-1]), "within 1%")
+    assert (f"{row[0]:.1%}" in note) is (residual and query == "cls")
+
+
+def test_a_rollout_from_a_patch_or_with_weights_left_out_is_compared_with_nothing():
+    fm = weights(0)
+    even = replace(fm, values=np.full(fm.shape, 1 / fm.spatial[1], np.float32))
+    for options in ({"query": (0, 1)}, {"discard": 0.1}):
+        assert not [note for note in ls.attention_rollout([even, even], **options).notes if kind_of(note) == "even"]
 
 
 def test_a_sheet_shows_every_head_as_a_matrix_of_queries_and_keys():

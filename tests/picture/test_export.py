@@ -405,7 +405,7 @@ def test_text_of_an_svg_is_text():
     picture = ls.sheet(special(), zoom=20)
     texts = [element.text for element in xml.fromstring(picture.svg().encode()).findall(f".//{SVG}text")]
     assert picture.title in texts
-    assert {*map(str, range(9)), "dead", "2.5 everywhere", "1 +inf 1 −inf", "42 NaN"} <= set(texts)
+    assert {*map(str, range(9)), "dead", "all 2.5", "1 +inf 1 −inf", "42 NaN"} <= set(texts)
     assert any("…" in text and text.endswith(" · 4 NaN") for text in texts)
     assert f"{number(picture.cells[0].low)}…{number(picture.cells[0].high)}" in texts
 

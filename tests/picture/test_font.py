@@ -18,7 +18,7 @@ from layerscope.inputs.preprocess import Recipe
 from layerscope.picture.canvas import Frame
 from layerscope.picture.codes import CONSTANT, GAP, INK, INK_MIDDLE, INKS, STRENGTHS
 from layerscope.picture.font import LARGE, MEDIUM, SMALL, Font, font, font_file, wrap
-from layerscope.picture.numbers import number
+from layerscope.picture.numbers import number, rounded
 from layerscope.picture.palette import MARKS
 from layerscope.safe_text import escape, printable
 from layerscope.testing import TinyBackend, tiny_model
@@ -180,7 +180,7 @@ def test_ranges_and_figures_are_read_back(text, size):
     for tile, cell in enumerate(picture.cells):
         assert f"mean {number(table['mean'][cell.channel])}" in written[tile]
         assert f"zeros {table['sparsity'][cell.channel]:.0%}" in written[tile]
-        ranges = {f"{number(cell.low, digits)}…{number(cell.high, digits)}" for digits in (3, 2)}
+        ranges = {f"{rounded(cell.low, digits)}…{rounded(cell.high, digits)}" for digits in (3, 2)}
         assert ranges & set(written[tile]) or "no-room" in map(kind_of, picture.notes), cell
 
 
@@ -205,7 +205,7 @@ def test_the_bar_and_the_whole_legend_are_read_back(text):
         assert (
             names[name].x > xs.max() and names[name].y < ys.min() < ys.max() < names[name].y + font(SMALL * text).height
         )
-        # A line around it, since pale green on light paper and brown on dark are hardly seen.
+        # A line around it, since pale green on light paper and violet on dark are hardly seen.
         around = canvas.codes[ys.min() - text : ys.max() + text + 1, xs.min() - text : xs.max() + text + 1].copy()
         around[text:-text, text:-text] = INK_MIDDLE
         assert (around == INK_MIDDLE).all()

@@ -376,7 +376,7 @@ def test_bad_scales_are_named(make):
 
 
 def test_texts_of_nearly_equal_numbers_differ():
-    assert short_span(0.9998, 1.0002, 3) == ("0.9998", "1")
+    assert short_span(0.9998, 1.0002, 3) == ("0.9998", "1.000")
     assert short_span(5.0, 5.0, 3) == ("5", "5")
     assert span_text(0.9998, 1.0002) == "0.9998…1.0002"
     assert span_text(1234.5, 1234.75) == "1234.5…1234.75"

@@ -11,8 +11,8 @@ from helpers.arrays import noise
 from helpers.wording import raises
 from layerscope.inputs.preprocess import Recipe
 from layerscope.picture.canvas import Frame
-from layerscope.picture.codes import CONSTANT, GAP, INK, INK_LIGHT, INK_MIDDLE, TOP
-from layerscope.picture.palette import MARKS, THEMES, palette
+from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, GAP, INK, INK_LIGHT, INK_MIDDLE, TOP
+from layerscope.picture.palette import DIVERGING, MARKS, SEQUENTIAL, THEMES, palette
 from layerscope.picture.picture import Picture
 from layerscope.plots.rgb import paper
 from layerscope.testing import TinyBackend, tiny_model
@@ -197,3 +197,12 @@ def test_the_file_states_how_large_it_prints(tmp_path):
         for suffix in ("png", "jpg"):
             with raises(ls.BadOption):
                 picture.save(tmp_path / f"c.{suffix}", dpi=wrong)
+
+
+@pytest.mark.parametrize("mark", [BELOW, ABOVE])
+def test_what_is_beyond_the_limits_has_no_colour_of_the_usual_maps_and_none_of_the_other_side_of_0(mark):
+    color = np.array(MARKS[mark][1], int)
+    for colors in (SEQUENTIAL, DIVERGING):
+        apart = np.abs(palette(colors)[: TOP + 1].astype(int) - color).sum(1)
+        assert apart.min() > 60
+        assert colors == SEQUENTIAL or mark == ABOVE or apart.argmin() < TOP // 2

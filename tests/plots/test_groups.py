@@ -61,10 +61,10 @@ def test_a_factor_is_as_bright_as_it_is_strong_and_its_tile_shows_it_alone():
     cell, first, second = picture.cells
     scaled = lambda name, share: tuple(np.round(np.array(rgb(name)) * share).astype(int).tolist())  # noqa: E731 # named once
     assert color_at(picture, cell, 0, 0, 2) == rgb(SAFE[0])
-    assert color_at(picture, cell, 0, 1, 2) == scaled(SAFE[1], 0.5)
-    assert color_at(picture, cell, 1, 0, 2) == scaled(SAFE[0], 0.5)
+    assert color_at(picture, cell, 0, 1, 2) == scaled(SAFE[1], 0.5**0.5), "by the square root"
+    assert color_at(picture, cell, 1, 0, 2) == scaled(SAFE[0], 0.5**0.5)
     assert color_at(picture, cell, 1, 1, 2) == (0, 0, 0)
-    assert color_at(picture, first, 0, 1, 2) == scaled(SAFE[0], 0.5), "shown alone, also where another is stronger"
+    assert color_at(picture, first, 0, 1, 2) == scaled(SAFE[0], 0.5), "shown alone, also where another is stronger: 1 of 4"
     assert color_at(picture, second, 1, 0, 2) == scaled(SAFE[1], 0.5**0.5), "its own range, 0…2, by the square root"
     assert color_at(picture, second, 0, 1, 2) == rgb(SAFE[1])
     assert first.note == "factor 0 · 50% of energy · channels 0, 9 · 0…4"
@@ -74,11 +74,20 @@ def test_a_factor_is_as_bright_as_it_is_strong_and_its_tile_shows_it_alone():
     own = ls.heatmap(factors(values), scale="channel")
     assert color_at(own, own.cells[0], 0, 1, 2) == rgb(SAFE[1])
     fixed = ls.heatmap(factors(values), scale=(0, 8))
-    assert color_at(fixed, fixed.cells[0], 0, 0, 2) == scaled(SAFE[0], 0.5)
+    assert color_at(fixed, fixed.cells[0], 0, 0, 2) == scaled(SAFE[0], 0.5**0.5)
     assert color_at(fixed, fixed.cells[1], 0, 0, 2) == rgb(SAFE[0])
     assert [one.high for one in fixed.cells] == [8, 4, 2]
     with raises(ls.BadScale, "0"):
         ls.heatmap(factors(values), scale=(1, 8))
+
+
+@pytest.mark.parametrize("fm", [labels([[0, 1], [2, 0]]), factors(np.ones((2, 2, 2)))])
+def test_without_caption_and_bar_the_map_stands_alone(fm):
+    bare = ls.heatmap(fm, caption=False, bar=False)
+    (cell,) = bare.cells
+    assert bare.pixels.shape[:2] == (cell.height, cell.width)
+    assert (bare.rgb() == (whole := ls.heatmap(fm)).rgb()[whole.cells[0].y :, whole.cells[0].x :][: cell.height, : cell.width]).all()
+    assert len(ls.heatmap(fm, caption=False).cells) == 1 + len(ls.heatmap(fm).cells[1:])
 
 
 def test_broken_places_of_factors_are_marked():

@@ -216,7 +216,7 @@ def test_dead_constant_and_broken_channels_are_drawn_and_listed():
     wording(text, "101 NaN", "1 +inf", "1 −inf")
     by_channel = {cell.channel: cell for cell in picture.cells}
     assert by_channel[7].note == "dead"
-    assert by_channel[20].note == "0.5 everywhere"
+    assert by_channel[20].note == "all 0.5"
     assert (picture.codes(by_channel[7]) == CONSTANT).all()
     codes = picture.codes(by_channel[30])
     assert codes[0, 0] == NAN
@@ -474,7 +474,7 @@ def test_a_constant_tile_is_in_the_legend_and_its_word_beside_its_number():
     for scale in ("channel", "layer"):
         picture = ls.sheet(values, layout="bhwc", scale=scale, zoom=20)
         words = {text.text: picture.cells[text.tile].y - text.y for text in picture.texts if text.tile in (0, 1)}
-        assert words.keys() == {"0", "1", "dead", "0.5 everywhere"} and len({*words.values()}) == 1
+        assert words.keys() == {"0", "1", "dead", "all 0.5"} and len({*words.values()}) == 1
         assert (CONSTANT in picture.drawing.foot.names) == (scale == "channel")
     values[0, 0, 0, 1] = np.nan
     assert CONSTANT in ls.sheet(values, layout="bhwc").drawing.foot.names

@@ -123,7 +123,7 @@ def attention_rollout(
     )
     layer = replace(layer, prefix=())
     skip = (
-        "of each layer 0.5 × attention + 0.5 × identity, for the skip connection"
+        "each layer counts as 0.5 × attention + 0.5 × identity, which stands for its skip connection"
         if residual
         else "without skip connections"
     )
@@ -132,10 +132,10 @@ def attention_rollout(
     texts.append(f"layers {layers[0].layer.path} to {last.layer.path}")
     notes = [Note("rollout", text) for text in texts]
     whole = replace(last, values=values, layer=layer, channels=(0,), gradient=None, tokens=None, of=1, origin=None)
+    if not discard:
+        notes += _even_rollout(values, source, (rows, keys), kept=0.5 ** len(layers) * residual)
     rule = f"attention rollout from {source}"
-    return replace(
-        whole, rule=rule, method=rule, notes=(*_shared_notes(last), *notes, *even_notes(values, last.spatial[1]))
-    )
+    return replace(whole, rule=rule, method=rule, notes=(*_shared_notes(last), *notes))
 
 
 def _layers(maps: Any) -> list[FeatureMap]:
@@ -242,13 +242,30 @@ def _step(values: np.ndarray, head: str, discard: float, residual: bool) -> np.n
 
 def even_notes(values: np.ndarray, keys: int) -> tuple[Note, ...]:
     """That attention is nearly the same everywhere, where it is at no place `UNEVEN` times what even attention would be."""
-    if not float(values.max(initial=0)) < UNEVEN / keys:
-        return ()
     even = 1 / keys
+    text = f"attention spread evenly over all {keys} tokens would be {number(even)} everywhere"
+    return _nearly_even(values, even, text)
+
+
+def _even_rollout(
+    values: np.ndarray, source: str, tokens: tuple[list[int], Keys], *, kept: float
+) -> tuple[Note, ...]:
+    """The same of a rollout, in which skip connections leave the share `kept` of what a token holds where it is."""
+    rows, keys = tokens
+    count, patches = len(keys.order) + len(keys.others), len(set(rows) & set(keys.order))
+    if 0 < patches < len(keys.order):
+        return ()  # what stays is at one patch
+    even = (1 - kept) / count + (kept / patches if patches else 0)
+    left = f"leave {kept + (1 - kept) / count:.1%} at {source} and " if kept and not patches else ""
+    text = f"attention spread evenly in every layer would {left}give each patch {number(even)}"
+    return _nearly_even(values, even, text)
+
+
+def _nearly_even(values: np.ndarray, even: float, text: str) -> tuple[Note, ...]:
+    if not float(values.max(initial=0)) < UNEVEN * even:
+        return ()
     place = _beside(float(values.min()) / even - 1, float(values.max()) / even - 1)
-    return (
-        Note("even", f"attention spread evenly over all {keys} tokens would be {number(even)} everywhere; {place}"),
-    )
+    return (Note("even", f"{text}; {place}"),)
 
 
 def _beside(low: float, high: float) -> str:

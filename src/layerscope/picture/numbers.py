@@ -67,24 +67,60 @@ def beyond_text(value: float, limit: float, low: float, high: float) -> str:
     return text
 
 
-def rough_span(low: float, high: float) -> tuple[str, str]:
-    """Two numbers in one significant digit, or as whole numbers, where there is no room for more.
+def rounded(value: float, digits: int) -> str:
+    """A number in so many significant digits; one that is no round number keeps its zeros.
 
-    >>> rough_span(-13.4, -0.271), rough_span(0.483, 2.92), rough_span(14.2, 14.9)
-    (('−13', '−0.3'), ('0.5', '3'), ('14', '15'))
+    >>> rounded(5.98, 2), rounded(6, 2), rounded(0.5, 2), rounded(1234.5, 2)
+    ('6.0', '6', '0.5', '1.2e3')
     """
-    ends = [number(value, max(1, floor(log10(abs(value))) + 1 if value else 1)) for value in (low, high)]
-    return (ends[0], ends[1]) if ends[0] != ends[1] else short_span(low, high, 2)
+    text = number(value, digits)
+    return text if _is(text, value) or "e" in text else f"{value:#.{digits}g}".rstrip(".").replace("-", "−")
+
+
+def _is(text: str, value: float) -> bool:
+    """Whether a text says this very number, as far as float32 has it."""
+    return isfinite(value) and abs(float(text.replace("−", "-")) - value) <= 1e-6 * abs(value)
+
+
+def short_of(text: str, value: float, limit: float) -> str:
+    """`text` for a value, in more digits where it would say that the value is `limit`.
+
+    >>> short_of("6.0", 5.98, 6.0), short_of("6", 6.0, 6.0), short_of("0.0", 0.02, 0.0)
+    ('5.98', '6', '0.0')
+    """
+    for digits in range(3, 9):
+        if value == limit or not limit or not _is(text, limit):
+            break
+        text = number(value, digits)
+    return text
+
+
+def rough_span(low: float, high: float) -> tuple[str, str]:
+    """Two numbers with as many decimals each, of the larger one a digit or two, where there is no room for more.
+
+    >>> rough_span(-13.4, -0.271), rough_span(0.483, 2.92), rough_span(14.2, 14.9), rough_span(0.0004, 0.6)
+    (('−13', '−0.3'), ('0.5', '2.9'), ('14', '15'), ('0.0', '0.6'))
+    """
+    largest = max(abs(low), abs(high))
+    if not 1e-3 <= largest < 1e5:
+        ends = [number(value, 1) for value in (low, high)]
+    else:
+        decimals = max(int(largest < 10), -floor(log10(largest)))
+        # The smaller of two numbers that is not 0 doesn't read as if it were.
+        places = [max(decimals, 1) if value and not round(value, decimals) else decimals for value in (low, high)]
+        ends = [f"{value:.{place}f}" if value else "0" for value, place in zip((low, high), places, strict=True)]
+    first, last = (end.replace("-", "−") for end in ends)
+    return (first, last) if first != last else short_span(low, high, 2)
 
 
 def short_span(low: float, high: float, digits: int) -> tuple[str, str]:
     """Two numbers in as few significant digits as can be, from `digits` on, so that they never read the same.
 
     >>> short_span(0.9998, 1.0002, 3), short_span(0, 0.5, 3)
-    (('0.9998', '1'), ('0', '0.5'))
+    (('0.9998', '1.000'), ('0', '0.5'))
     """
-    first, last = number(low, digits), number(high, digits)
+    first, last = rounded(low, digits), rounded(high, digits)
     while first == last and low != high and digits < 17:
         digits += 1
-        first, last = number(low, digits), number(high, digits)
+        first, last = rounded(low, digits), rounded(high, digits)
     return first, last

@@ -19,7 +19,7 @@ MARKS = {
     POS_INF: ("+inf", (255, 140, 0)),
     NEG_INF: ("−inf", (0, 190, 255)),
     CONSTANT: ("dead or constant", (198, 189, 208)),
-    BELOW: ("below the limits", (92, 64, 51)),
+    BELOW: ("below the limits", (150, 110, 220)),
     ABOVE: ("above the limits", (140, 196, 140)),
 }
 

@@ -37,20 +37,24 @@ def contour_levels(contours: Any, rule: Scale) -> tuple[float, ...]:
     return tuple(levels)
 
 
-def levels_text(levels: tuple[float, ...], values: np.ndarray, rule: Scale) -> tuple[str, ...]:
-    """The levels that have a line, and those that the map nowhere crosses, for the caption."""
+def levels_text(levels: tuple[float, ...], values: np.ndarray, rule: Scale, *, alike: bool) -> tuple[str, ...]:
+    """The levels that have a line, and those that the map nowhere crosses, for the caption; `alike`: of one width."""
     low, high = extent_of(values)[0, 0]
     crossed = [rule.reading(level) for level in levels if low < level <= high]
     missed = [rule.reading(level) for level in levels if not low < level <= high]
-    lines = "the higher the thicker, " if len(crossed) > 1 else ""
+    lines = "the higher the thicker, " if len(crossed) > 1 and not alike else ""
     parts = [Note("contours", f"contours at {', '.join(crossed)}, {lines}white on the higher side")] if crossed else []
     parts += [Note("no-contour", f"no contour at {', '.join(missed)}: the map doesn't cross it")] if missed else []
     return tuple(parts)
 
 
-def widths(levels: int, thin: int) -> list[int]:
-    """The pixels of each line, rising with the level, so that it can be told which is which."""
-    return [thin + round((WIDEST - 1) * thin * index / max(1, levels - 1)) for index in range(levels)]
+def widths(levels: int, thin: int, position: float) -> list[int]:
+    """The pixels of each line, rising with the level, so that it can be told which is which.
+
+    Both sides of a line together cover no more than a quarter of a `position`, the pixels of the shorter side of one.
+    """
+    widest = max(thin, min(WIDEST * thin, int(position / 8)))
+    return [thin + round((widest - thin) * index / max(1, levels - 1)) for index in range(levels)]
 
 
 def draw_contour(box: np.ndarray, values: np.ndarray, level: float, thick: int) -> None:

@@ -28,7 +28,7 @@ CUT = 0.25
 # An overlay is looked at about this wide, whatever its pixels are: lines of a wider one are thicker.
 SEEN_WIDTH = 1000
 # A reader sees a strip of so many pixels there.
-STRIP = 6
+STRIP = 4
 # A smaller photo is enlarged by a whole number, up to this many pixels.
 SMALL_PHOTO = 448
 MOST_BLENDED = 3

@@ -149,11 +149,11 @@ def _factors(whole: FeatureMap, known: Mapping[int, Mapping[str, Any]], options:
         tuple((0.0, peak) for peak in peaks),
         float(tops.max(initial=0)),
         (
-            "each position has the colour of its strongest factor, brighter where it is stronger"
-            + _repeated(one.channels, options.colors),
-            "below each name: the factor's share of the energy, its strongest channels, and the range of its small picture,"
-            " from black to the full colour by the square root",
+            "each position has the colour of its strongest factor" + _repeated(one.channels, options.colors),
             rule,
+            "below each name: the factor's share of the energy, its strongest channels, and the range of its small picture",
+            "colours grow with the square root of the strength, from none at 0 to the full one at the upper limit, in the map"
+            " and in the small pictures alike",
         ),
         True,
     )
@@ -180,10 +180,10 @@ def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, s
         extent = extent_of((whole if scale == "images" else one).values)[..., 1]
         tops = np.array([np.nan_to_num(largest[np.isfinite(largest)].max(initial=0)) for largest in extent.T])
         if scale == "channel":
-            return tops, "in the map each factor has its own range, from 0 to its maximum in full colour"
+            return tops, "in the map each factor has its own range, from 0 to its maximum"
         top = float(tops.max(initial=0))
         of = "all images" if scale == "images" else "this image"
-        return np.full(count, top), f"the map has one range for all factors of {of}, 0…{number(top)} in full colour"
+        return np.full(count, top), _one_range(f"all factors of {of}", top)
     try:
         low, high = map(float, scale)
     except (TypeError, ValueError) as error:
@@ -191,7 +191,11 @@ def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, s
     if low != 0 or not 0 < high < np.inf:
         limits = by_surface(f"scale=({low:g}, {high:g})", f"--scale {low:g}:{high:g}")
         raise BadScale(f"{limits}: the strength of a factor starts at 0, so use {by_surface('(0, high)', '0:HIGH')}")
-    return np.full(count, high), f"the map has one range for all factors, 0…{number(high)} in full colour"
+    return np.full(count, high), _one_range("all factors", high)
+
+
+def _one_range(which: str, top: float) -> str:
+    return f"the map has one range for {which}, 0…{number(top)}"
 
 
 def group_colors(numbers: Sequence[int], colors: Colors | None = None) -> np.ndarray:
@@ -231,12 +235,14 @@ def _full(groups: Groups) -> np.ndarray:
 
 
 def _cover(groups: Groups) -> np.ndarray:
-    """float32 `[y, x]`: the strength of each position's own group; 1 where a position is left out."""
+    """float32 `[y, x]`: how much of its colour each position has, the square root of its own group's strength; 1 where a
+    position is left out.
+    """
     if not len(groups.numbers):
         return np.ones(groups.winner.shape, np.float32)
     winner = np.where(groups.broken, 0, groups.winner)
     strength = np.take_along_axis(groups.strength, winner[None], 0)[0]
-    return np.where(groups.broken, 1, strength).astype(np.float32)
+    return np.where(groups.broken, 1, np.sqrt(strength)).astype(np.float32)
 
 
 def _painted(groups: Groups) -> np.ndarray:
@@ -247,7 +253,7 @@ def _painted(groups: Groups) -> np.ndarray:
 def _alone(groups: Groups, index: int) -> np.ndarray:
     """uint8 `[y, x, 3]`: one group without the others, its strongest position in full colour.
 
-    Brightness is the square root of the strength: a few strong positions would leave all others black.
+    Brightness is the square root of the strength, as in the map of all: a few strong positions would leave all others black.
     """
     strength = np.sqrt(groups.strength[index] / (groups.strength[index].max(initial=0) or 1))
     paint = np.round(groups.colors[index] * strength[..., None]).astype(np.uint8)
@@ -296,16 +302,17 @@ def _compose(whole: FeatureMap, groups: Groups, body: np.ndarray, options: DrawO
     (height, width), text = body.shape[:2], options.letters(body.shape[1])
     legend = Legend.fitting(groups, groups.winner.shape, max(width, round(NARROWEST * text)), text)
     gap = round(12 * text)
-    below = legend.rows * legend.height + gap
+    # The legend is what a bar is elsewhere.
+    below, beside = (legend.rows * legend.height + gap, legend.columns * legend.width) if options.bar else (0, 0)
     # What is known of each group stands in the legend.
     lines = caption(replace(one, notes=tuple(note for note in one.notes if kind_of(note) != "group")), None, "")
     lines += groups.lines
     marks = {NAN} if groups.broken.any() else set()
-    size = height + below, max(width, legend.columns * legend.width - round(GAP_X * text))
+    size = height + below, max(width, beside - round(GAP_X * text))
     canvas = options.framed(Frame(title_of(one), lines[0], lines[1:], marks=marks, text=text)).around(*size)
     boxes = [
         (entry % legend.columns * legend.width, height + gap + entry // legend.columns * legend.height)
-        for entry in range(len(groups.numbers))
+        for entry in range(len(groups.numbers) if options.bar else 0)
     ]
     _write_legend(canvas, groups, legend, boxes)
     pixels = np.take(palette(None), canvas.codes, axis=0)
@@ -329,7 +336,7 @@ def _compose(whole: FeatureMap, groups: Groups, body: np.ndarray, options: DrawO
 
 
 def _write_legend(canvas: Canvas, groups: Groups, legend: Legend, boxes: Sequence[tuple[int, int]]) -> None:
-    for words, (x, y) in zip(groups.words, boxes, strict=True):
+    for words, (x, y) in zip(groups.words, boxes, strict=False):
         lines = words if groups.tiles else (" · ".join(words),)
         for row, line in enumerate(lines):
             left = x + (legend.swatch + round(6 * canvas.text) if row == 0 else 0)

@@ -310,6 +310,9 @@ class Sketch:
         ground = Ground.of(one, options.on, options.zoom, paint.tone)
         grid = PhotoGrid(ground.size, ground.units(one))
         lines = _lines(one, paint, options, _photo_lines(ground, grid, paint))
+        if paint.rule is not None:
+            alike = len(set(grid.line_widths(len(paint.levels)))) < 2
+            lines += levels_text(paint.levels, one.values, paint.rule, alike=alike)
         return cls(one, image, ground, grid, paint, lines, options.letters(ground.size[1]), options)
 
     def resized(self, height: int, width: int) -> Sketch:
@@ -320,7 +323,7 @@ class Sketch:
     def within(self, across: int, name: str = "") -> Sketch:
         """The overlay with the caption of a picture so many pixels wide, in which strips of the photo are narrower."""
         photo, *_ = _photo_lines(self.ground, self.grid, self.paint, across)
-        photo = Note("photo", name + photo)
+        photo = Note("photo", name + photo[0].lower() + photo[1:] if name else photo)
         return replace(self, lines=tuple(photo if kind_of(line) == "photo" else line for line in self.lines))
 
     def draw(self, box: np.ndarray) -> None:
@@ -400,7 +403,6 @@ def _lines(one: FeatureMap, paint: Paint, options: OverlayOptions, photo: tuple[
         return (*lines, rgb_text(options.clip))
     lines += special(one.values, "the map") + faint_overlay(one, rule, paint.zero)
     lines += Beyond.of(one.values, rule.limits).words(rule, options.clip)
-    lines += levels_text(paint.levels, one.values, rule)
     if paint.least is not None and options.top is not None:
         text = _top_text(options.top, paint.least, one.values)
         lines += (Note("top", f"{text}, from {rule.reading(paint.least)} up"),)

@@ -60,6 +60,10 @@ class PhotoGrid:
         """Rows of the photo in a block."""
         return max(1, BLOCK_PIXELS // self.size[1])
 
+    def line_widths(self, levels: int) -> list[int]:
+        """The pixels of the lines of so many contours, on either side of the border."""
+        return widths(levels, line_width(min(self.size)), min(self.place.cell_box(0, 0)[2:]))
+
     def units(self) -> tuple[np.ndarray, ...]:
         """An index of the units that lie on the photo."""
         return np.ix_(np.unique(self.rows[self.rows >= 0]), np.unique(self.columns[self.columns >= 0]))
@@ -275,8 +279,7 @@ def _draw_contours(part: np.ndarray, grid: PhotoGrid, paint: Paint) -> None:
     values = np.empty(part.shape[:2], np.float32)
     for rows, spread in grid.spread(paint.one.values[0, ..., 0], paint.smooth):
         values[rows] = spread
-    thin = line_width(min(grid.size))
-    for level, thick in zip(paint.levels, widths(len(paint.levels), thin), strict=True):
+    for level, thick in zip(paint.levels, grid.line_widths(len(paint.levels)), strict=True):
         draw_contour(part, values, level, thick)
 
 

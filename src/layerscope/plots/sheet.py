@@ -307,7 +307,8 @@ def _special(
     )
     notes = []
     if dead.any():
-        where = "everywhere in this image" if len(whole.ids) > 1 else "everywhere"
+        alone = len(whole.ids) == 1 and not whole.provenance.get("model")
+        where = "everywhere" if alone else "everywhere in this image"
         text = f"{_which(one, dead, 'dead', f'0 {where}')}"
         notes.append(Note("dead", text + (_dead_everywhere(whole, np.flatnonzero(dead)) if len(whole.ids) > 1 else "")))
     if faint.any():

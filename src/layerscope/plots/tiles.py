@@ -15,7 +15,7 @@ from ..core.note import Note
 from ..picture.codes import ABOVE, BELOW, CONSTANT, INK_MIDDLE, NAN, NEG_INF, POS_INF
 from ..picture.drawing import TileLabels
 from ..picture.font import SMALL, Font, font, small
-from ..picture.numbers import number, rough_span, short_span
+from ..picture.numbers import number, rough_span, short_of, short_span
 from ..picture.palette import MARKS
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
@@ -25,7 +25,7 @@ NOT_FINITE = tuple(MARKS[mark][0] for mark in (NAN, POS_INF, NEG_INF))
 
 PAGE_PIXELS = 16_000_000
 
-DEAD, EVERYWHERE = "dead", " everywhere"
+DEAD, ALL = "dead", "all "
 
 # A filter whose every weight is below this share of the layer's largest does nothing that can be seen beside the others.
 NEGLIGIBLE, NEARLY_ZERO = 1e-3, "≈ 0"
@@ -192,7 +192,10 @@ def _least(below: Below | None, text: float) -> int:
 
 @dataclass(frozen=True)
 class Tiles:
-    """The channels on a page: their values `[slice, height, width, channel]`, true numbers, ranges, what is special of each."""
+    """The channels on a page: their values `[slice, height, width, channel]`, true numbers, ranges, what is special of each.
+
+    `ends` are the least and the largest value of all channels, on any page.
+    """
 
     values: np.ndarray
     channels: tuple[int, ...]
@@ -202,6 +205,7 @@ class Tiles:
     exact: np.ndarray
     words: tuple[str, ...]
     marks: frozenset[int]
+    ends: tuple[float, float]
 
     @classmethod
     def of(cls, one: FeatureMap, shown: np.ndarray, rule: Scale, *, raw: np.ndarray, extent: np.ndarray) -> Tiles:
@@ -220,7 +224,7 @@ class Tiles:
         dead = finite & (extent == 0).all(1)
         words: list[str] = np.where(dead, DEAD, "").tolist()
         for tile in np.flatnonzero((extent[:, 0] == extent[:, 1]) & finite & ~dead).tolist():
-            words[tile] = number(extent[tile, 0]) + EVERYWHERE
+            words[tile] = ALL + number(extent[tile, 0])
         for tile in np.flatnonzero(~finite).tolist():
             words[tile], used = _not_finite(values[..., tile])
             marks |= used
@@ -232,6 +236,7 @@ class Tiles:
         for tile in np.flatnonzero((limits == 0).all(1) & (extent[:, 0] < extent[:, 1])).tolist():
             words[tile] = words[tile] or "none above 0"
         numbers = tuple(map(one.channels.__getitem__, shown.tolist()))
+        every = limits if rule.single else rule.limits[0]
         return cls(
             values if values.ndim == 4 else values[None],
             numbers,
@@ -241,6 +246,7 @@ class Tiles:
             ~finite | flat,
             tuple(words),
             frozenset(marks),
+            (float(np.fmin.reduce(every[:, 0])), float(np.fmax.reduce(every[:, 1]))),
         )
 
     def beyond(self) -> Beyond:
@@ -253,14 +259,14 @@ class Tiles:
         return bool((self.limits[:, 0] < self.limits[:, 1]).any())
 
     def tagged(self, letters: Font, room: int) -> Tiles:
-        """With what a constant tile holds in so few words that they fit, `all 0.5` or nothing for `0.5 everywhere`."""
-        words = (
-            next((text for text in (word, f"all {word[: -len(EVERYWHERE)]}") if letters.width(text) <= room), "")
-            if word.endswith(EVERYWHERE)
-            else word
-            for word in self.words
-        )
+        """Without what a constant tile holds where that doesn't fit."""
+        words = ("" if word.startswith(ALL) and letters.width(word) > room else word for word in self.words)
         return replace(self, words=tuple(words))
+
+    def span(self, low: float, high: float, digits: int) -> str:
+        """A tile's range, in text that only says of those tiles that they reach the ends of the layer which do."""
+        first, last = short_span(low, high, digits)
+        return f"{short_of(first, low, self.ends[0])}…{short_of(last, high, self.ends[1])}"
 
     @property
     def blank(self) -> dict[int, str]:
@@ -280,7 +286,7 @@ class Tiles:
         for tile in [tile for tile, word in enumerate(words) if not word or self.words[tile]]:
             word, (low, high) = self.words[tile], self.limits[tile].tolist()
             if low < high and word.endswith(NOT_FINITE):
-                both = f"{'…'.join(short_span(low, high, 2))} · {word}"
+                both = f"{self.span(low, high, 2)} · {word}"
                 every[tile] = both if fits(both) else every[tile]
             elif low < high and not every[tile] and number(low, 2) == number(high, 2):
                 about = f"≈ {number(low, 2)}"
@@ -293,6 +299,7 @@ class Tiles:
         if self.words[tile] or not low < high:
             return ()
         first, last = rough_span(low, high)
+        first, last = short_of(first, low, self.ends[0]), short_of(last, high, self.ends[1])
         shortest = f"to {last}" if low >= 0 else f"from {first}" if high <= 0 else f"±{number(max(-low, high), 1)}"
         return f"{first}…{last}", shortest
 
@@ -313,7 +320,7 @@ class Tiles:
     def texts(self, own_range: bool, digits: int, without: Collection[int] = ()) -> tuple[str, ...]:
         """What is special about each tile, else its range; nothing for tiles that have a word on them (`without`)."""
         return tuple(
-            "" if tile in without else word or ("…".join(short_span(low, high, digits)) if own_range else "")
+            "" if tile in without else word or (self.span(low, high, digits) if own_range else "")
             for tile, (word, (low, high)) in enumerate(zip(self.words, self.limits.tolist(), strict=True))
         )
 
@@ -366,8 +373,7 @@ class Labels:
         without = any(word.endswith(NOT_FINITE) and "…" not in word for word in self.words or ())
         bare = any(not word and tile not in self.inside for tile, word in enumerate(self.words or ()))
         room = " where there is room" if without or bare else ""
-        tags = (DEAD, "all ")
-        printed = any(not word.startswith(tags) and not word.endswith(EVERYWHERE) for word in self.words or () if word)
+        printed = any(not word.startswith((DEAD, ALL)) for word in self.words or () if word)
         where = f", printed above it{room}" if printed else ""
         return Note("scale", f"Each tile has its own range{where}.")
 

@@ -36,10 +36,10 @@ PLAIN |= {"…": "...", "→": "->", "±": "+-", "≤": "<=", "≥": ">=", "∞"
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun, which has an `s` in the plural where no `plural` is given.
 
-    >>> counted(1, "channel"), counted(0, "channel"), counted(2, "class", "classes")
-    ('1 channel', '0 channels', '2 classes')
+    >>> counted(1, "channel"), counted(0, "channel"), counted(2048, "class", "classes")
+    ('1 channel', '0 channels', '2,048 classes')
     """
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def capitalised(text: str) -> str:

@@ -489,15 +489,15 @@ def photo_note(picture):
     return next(line for line in picture.lines if kind_of(line) == "photo")
 
 
-@pytest.mark.parametrize("margin", [3, 12])
+@pytest.mark.parametrize("margin", [3, 9])
 def test_the_frame_is_explained_where_a_strip_outside_of_it_is_seen(margin):
     fm = on_photo(noise(8, 8), grey_photo(500, 900), (0.0, margin, 500.0, 900.0 - margin))
-    assert ("The frame marks" in photo_note(overlay(fm))) == (margin == 12)
+    assert ("The frame marks" in photo_note(overlay(fm))) == (margin == 9)
     # Three photos side by side are seen at a third of their size.
     assert "The frame marks" not in photo_note(ls.beside(fm))
 
 
-@pytest.mark.parametrize("size", [(96, 96), (16, 16)])
+@pytest.mark.parametrize("size", [(96, 96), (12, 12)])
 def test_an_edge_without_units_is_said_where_it_is_seen(size):
     fm = on_photo(noise(4, 4), grey_photo(*size))
     fm = replace(fm, layer=replace(fm.layer, lines=(Line(6.0, 12.0), Line(22.0, 12.0)), shape=fm.shape))
@@ -561,7 +561,19 @@ def test_one_of_several_arrays_says_which():
 
 
 def test_lines_of_higher_levels_are_thicker():
-    assert widths(3, 1) == [1, 2, 3] and widths(1, 2) == [2] and widths(2, 2) == [2, 6]
+    assert widths(3, 1, 24) == [1, 2, 3] and widths(1, 2, 99) == [2] and widths(2, 2, 99) == [2, 6]
+
+
+@pytest.mark.parametrize("units", [50, 10])
+def test_lines_leave_most_of_a_single_position_free(units):
+    values = np.eye(units)[units // 2] * np.eye(units)[units // 2][:, None]
+    fm, side = on_photo(values, grey_photo(400, 400)), 400 // units
+    plain, drawn = (cell_rgb(overlay(fm, contours=contours)) for contours in (None, 3))
+    start = units // 2 * side
+    box = slice(start, start + side), slice(start, start + side)
+    kept = (plain[box] == drawn[box]).all(-1).mean()
+    assert 0.5 < kept < 1
+    wording(next(line for line in overlay(fm, contours=3).lines if kind_of(line) == "contours"))
 
 
 def test_positions_that_reach_beyond_what_the_model_saw_are_said_to_be_cut():

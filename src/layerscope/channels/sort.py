@@ -143,9 +143,9 @@ def describe_sort(sort: str, *, part: bool = False) -> str:
     name, _, other = sort.partition(":")
     if name == "index":
         return ""
-    among = " among themselves" if part else ""
+    these = "only these channels, " if part else ""
     if other:
-        return f"sorted{among} by similarity to channel {other}, most similar first"
+        return f"{these}sorted by similarity to channel {other}, most similar first"
     if name == "similarity":
-        return f"sorted{among} by similarity, similar ones side by side"
-    return f"sorted{among} by {name}{' (sum of squares)' if name == 'energy' else ''}, largest first"
+        return f"{these}sorted by similarity, similar ones side by side"
+    return f"{these}sorted by {name}{' (sum of squares)' if name == 'energy' else ''}, largest first"

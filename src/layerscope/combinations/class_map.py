@@ -89,7 +89,7 @@ def _notes(fm: FeatureMap, values: np.ndarray, target: str) -> Iterator[Note]:
         text = f"no positive evidence for {target}{in_images(fm, silent)}: every value is 0 or below"
         yield Note(NO_EVIDENCE, text)
     if len(fm.channels) < fm.of:
-        yield Note("channels", f"from {len(fm.channels)} of the {fm.of} channels only")
+        yield Note("channels", f"from {len(fm.channels):,} of the {fm.of:,} channels only")
 
 
 def _unseen(fm: FeatureMap, values: np.ndarray, index: int) -> bool:

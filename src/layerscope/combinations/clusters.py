@@ -134,7 +134,7 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
     texts = (Note("metric", f"k-means, {near_is}"), source, *notes, *left_out(sound))
     values = spread(labels[:, None].astype(np.float32), sound)
     combined = fm.combined(
-        values, counted(count, "cluster"), texts, role="labels", over=f"positions by {all_channels(fm)}"
+        values, counted(count, "cluster"), texts, role="labels", over=f"positions, by {all_channels(fm)}"
     )
     return replace(combined, provenance={**combined.provenance, "groups": groups})
 

@@ -64,12 +64,12 @@ def similarity(
     target = fm if to is None else as_map(to)
     _check_channels(fm, target)
     values, silent = _compared(target.values, query, metric)
-    on_photo = f", which covers {_place(photo)} of the photo" if photo is not None else ""
+    on_photo = f"; {_place(photo)} of the photo lies in it" if photo is not None else ""
     marked = " (outlined)" if len(one.spatial) == 2 and to is None else ""
     notes = [
         Note(
             "query",
-            f"query{marked}: the position at {_place(position)} of the map of {image_name(one.ids[0])}{on_photo}",
+            f"query{marked}: the position at {_place(position)} of the map of {image_name(one.ids[0])}, counted from 0{on_photo}",
         )
     ]
     if silent and not query.any():

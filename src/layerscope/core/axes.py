@@ -41,13 +41,14 @@ WORDS = {
 }
 
 
-def words(axes: str) -> str:
-    """The axes in words.
+def words(axes: str, shape: Sequence[int] = ()) -> str:
+    """The axes in words, each with its size where the shape is given.
 
-    >>> words("bchw")
-    'batch, channels, height, width'
+    >>> words("bchw"), words("hw", (24, 32))
+    ('batch, channels, height, width', 'height 24, width 32')
     """
-    return ", ".join(WORDS[letter] for letter in axes)
+    sizes = [f" {size}" for size in shape] or [""] * len(axes)
+    return ", ".join(WORDS[letter] + size for letter, size in zip(axes, sizes, strict=True))
 
 
 def check(axes: str, shape: Sequence[int]) -> None:

@@ -122,7 +122,7 @@ class FeatureMap(Numbers):
         reading: tuple[Note, ...] = ()
         if layout is None:
             layout = _axes.convention(values.shape, library)
-            reading = (Note("layout", f"axes assumed to be {_axes.words(layout)}"),)
+            reading = (Note("layout", f"array read as {_axes.words(layout, values.shape)}"),)
         if 0 in values.shape:
             raise BadLayout(f"the array is empty: shape {values.shape}")
         layer = Layer("array", f"{library} array", layout, values.shape, 0, 1)

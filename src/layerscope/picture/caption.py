@@ -31,7 +31,7 @@ QUANTITIES = {
     "cosine similarity": "cosine similarity",
     "dot similarity": "dot product",
     "euclidean similarity": "−distance",
-    "class activation map": "contribution to the score",
+    "class activation map": "score of each position",
     "weighted sum": "weighted sum",
 }
 
@@ -70,9 +70,9 @@ def channels_text(fm: FeatureMap, numbers: Sequence[int], condition: str = "") -
     count, every = len(numbers), counted(fm.of, channel_word(fm))
     named = "" if count == fm.of or condition else _numbers_text(sorted(numbers))
     if named:
-        text, between = f"{channel_word(fm)}{'s' * (count > 1)} {named} of {fm.of}", ", " if count == 1 else ", each "
+        text, between = f"{channel_word(fm)}{'s' * (count > 1)} {named} of {fm.of:,}", ", " if count == 1 else ", each "
     else:
-        text, between = every if count == fm.of else f"{count} {'' if condition else 'chosen '}of {every}", " of "
+        text, between = every if count == fm.of else f"{count:,} {'' if condition else 'chosen '}of {every}", " of "
     if positions:
         return text + (f" × {size} positions" if size else "") + condition
     return text + (f"{between}{size}" if size else "") + condition

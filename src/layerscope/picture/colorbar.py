@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 
@@ -62,8 +62,11 @@ class ColorBar:
 
     @property
     def least(self) -> int:
-        """The height that it needs for the labels of its two ends, caps included."""
-        return (2 + len({ABOVE, BELOW}.intersection(self.marks))) * (self.letters.height + round(2 * self.text))
+        """The height that it needs for the labels of its two ends and of its centre, caps included."""
+        low, high = self.scale.limits
+        center = self.scale.center is not None and low < self.scale.center < high
+        labels = 2 + center + len({ABOVE, BELOW}.intersection(self.marks))
+        return labels * (self.letters.height + round(2 * self.text))
 
     @property
     def width(self) -> int:
@@ -219,24 +222,34 @@ def cap_boxes(box: Box, points: str = "") -> list[Box]:
 
 
 def bar_ticks(scale: Scale) -> list[tuple[float, str]]:
-    """(value, label) for a bar: both limits in the digits that they need, then round numbers in as many decimals each."""
+    """(value, label) for a bar: both limits, its centre, then round numbers; at equal steps all in as many decimals.
+
+    >>> [text for _, text in bar_ticks(Scale((13.5, 22.32)))]
+    ['22.32', '13.50', '14.00', '16.00', '18.00', '20.00', '22.00']
+    """
     low, high = scale.limits
-    ticks: dict[str, float] = {}
     center = [scale.center] if scale.center is not None and low < scale.center < high else []
-    for value in (high, low, *center):
-        ticks.setdefault(scale.reading(value), value)
-    between = {scale.reading(value): value for value in round_values(scale) if low < value < high}
-    decimals = max((len(text.partition(".")[2]) for text in between), default=0) * _at_equal_steps(scale)
-    for text, value in between.items():
-        if text not in ticks:
-            ticks[text if "e" in text or text == "0" else _with_decimals(text, decimals)] = value
+    values = dict.fromkeys((high, low, *center, *(value for value in round_values(scale) if low < value < high)))
+    texts = _aligned([*values], low, high) if _at_equal_steps(scale) else []
+    ticks: dict[str, float] = {}
+    for value, text in zip(values, texts or map(scale.reading, values), strict=True):
+        ticks.setdefault(text, value)
     return [(value, text) for text, value in ticks.items()]
 
 
-def _with_decimals(text: str, decimals: int) -> str:
-    """A number in at least so many decimals."""
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction.ljust(decimals, '0')}" if decimals else text
+def _aligned(values: Sequence[float], low: float, high: float) -> list[str]:
+    """Numbers of a bar from `low` to `high` in as many decimals each; none where they are too large or small for plain ones."""
+    largest = max(abs(low), abs(high))
+    if not 1e-3 <= largest < 1e5:
+        return []
+    decimals = max(0, digits_for(low, high) - 1 - floor(log10(largest)))
+    while decimals and all(f"{value:.{decimals}f}".endswith("0") for value in values):
+        decimals -= 1
+    plain = (f"{value:.{decimals}f}" for value in values)
+    # A limit near 0 doesn't read as 0, and 0 itself needs no decimals.
+    return [
+        text.replace("-", "−") if float(text) else number(value) for text, value in zip(plain, values, strict=True)
+    ]
 
 
 def _at_equal_steps(scale: Scale) -> bool:

@@ -1,4 +1,4 @@
-"""A hairline around a tile whose border is about the colour of light or of dark paper, so that no one sees where it ends."""
+"""A hairline around tiles where one has a border of about the colour of light or of dark paper, and ends nowhere that is seen."""
 
 from __future__ import annotations
 
@@ -24,17 +24,15 @@ def near_paper(colors: np.ndarray) -> np.ndarray:
 
 
 def edge_boxes(cells: Sequence[Cell], codes: np.ndarray, pixels: np.ndarray, line: int) -> Iterator[Box]:
-    """The lines around those of the cells that need them, on paper alone.
+    """The lines around the cells of each size where one of them needs it, on paper alone: one alone would look chosen.
 
     `codes` say where there is paper; `pixels` are colours, or the picture's palette where it has nothing but codes.
     """
     if len(cells) > MOST:
         return
-    for x, y, width, height in (cell[:4] for cell in cells):
-        tile = (pixels if pixels.ndim == 3 else codes)[y : y + height, x : x + width]
-        sides = (tile[0], tile[-1], tile[:, 0], tile[:, -1])
-        if not any(near_paper(side if pixels.ndim == 3 else pixels[side]).mean() > 0.5 for side in sides):
-            continue
+    shown = pixels if pixels.ndim == 3 else codes
+    sizes = {cell[2:4] for cell in cells if _ends_unseen(shown[_box(cell)], None if pixels.ndim == 3 else pixels)}
+    for x, y, width, height in (cell[:4] for cell in cells if cell[2:4] in sizes):
         wide = width + 2 * line
         around = (
             Box(x - line, y - line, wide, line, INK_LIGHT),
@@ -46,3 +44,13 @@ def edge_boxes(cells: Sequence[Cell], codes: np.ndarray, pixels: np.ndarray, lin
             under = codes[max(box.y, 0) : box.y + box.height, max(box.x, 0) : box.x + box.width]
             if under.shape == (box.height, box.width) and (under == GAP).all():
                 yield box
+
+
+def _box(cell: Cell) -> tuple[slice, slice]:
+    return slice(cell.y, cell.y + cell.height), slice(cell.x, cell.x + cell.width)
+
+
+def _ends_unseen(tile: np.ndarray, palette: np.ndarray | None) -> bool:
+    """Whether most of a side of a tile, in codes of a palette or in colours, is about the colour of paper."""
+    sides = (tile[0], tile[-1], tile[:, 0], tile[:, -1])
+    return any(near_paper(side if palette is None else palette[side]).mean() > 0.5 for side in sides)

@@ -188,11 +188,12 @@ def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
     one = ranking.one
     rule = _scale(fm, ranking, options)
     noun, plural = ranking.noun, "classes" if one.names else "channels"
-    of = f"{ranking.among} chosen {plural}" if ranking.among < one.of else counted(one.of, noun, plural)
+    of = f"{ranking.among:,} chosen {plural}" if ranking.among < one.of else counted(one.of, noun, plural)
     count = len(ranking.indices)
-    shown = of if count == ranking.among else f"{count} of {of}"
+    shown = of if count == ranking.among else f"{count:,} of {of}"
     title = title_of(one, shown + where_text(options.channels))
-    lines = (*caption(one, None, ORDERS[options.by]), *_norm_notes(rule), *_notes(one, ranking.values))
+    order = (Note("order", ORDERS[options.by]),) if ORDERS[options.by] else ()
+    lines = (*caption(one, None), *order, *_norm_notes(rule), *_notes(one, ranking.values))
     frame = options.framed(Frame(title, lines[0], lines[1:], text=options.size))
     return _draw(ranking, rule, frame)
 

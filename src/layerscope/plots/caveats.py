@@ -24,7 +24,7 @@ from ..surface import by_surface
 FAINT = 1e-3
 
 # The largest value of a ReLU6, and the least share of values there that is worth a word.
-RELU6, SATURATED = 6, 0.05
+RELU6, SATURATED = 6, 0.01
 
 # One unit that takes this share of the range leaves the others hardly any colours.
 TAKEN, FEWEST_UNITS = 0.9, 100

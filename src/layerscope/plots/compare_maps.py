@@ -272,7 +272,7 @@ def _details(fm: FeatureMap) -> tuple[str, ...]:
     """What stands below a layer's name: the size of its maps and how many channels it has."""
     count = fm.shape[-1]
     word = channel_word(fm)
-    channels = counted(count, word) if count == fm.of else f"{count} of {counted(fm.of, word)}"
+    channels = counted(count, word) if count == fm.of else f"{count:,} of {counted(fm.of, word)}"
     size = "" if is_dense(fm) else size_text(fm.spatial)
     size += " positions" if size and len(fm.spatial) == 1 else ""
     shown = f"slice {middle(fm.spatial[0])} of {fm.spatial[0]}" if len(fm.spatial) == 3 and not is_dense(fm) else ""

@@ -126,10 +126,10 @@ class Colours:
             f"all are stretched to ±{number(largest)}" if alike else "each filter is stretched to ± its largest weight"
         )
         inputs = "2, 1, 0 (the model's input is BGR)" if order == "bgr" else "0, 1, 2"
-        lines = [f"input channels {inputs} as red, green, blue; grey is 0, {stretch}"]
+        lines = [f"input channels {inputs} as red, green, blue; grey is 0; {stretch}"]
         faint = [row for row, most in zip(chosen, reach.tolist(), strict=True) if 0 < most < largest / FAINT]
         if faint and not alike:
-            lines.append(f"{negligible_text(faint)}, drawn as 0")
+            lines.append(f"{negligible_text(faint)} (drawn as 0)")
         if odd.any():
             lines.append(f"NaN or inf at {counted(int(odd.sum()), 'position')} (magenta)")
         return cls(colours, tiles, tuple(lines))

@@ -240,4 +240,4 @@ def _draw_grid(view: View, numbers: Sequence[int]) -> Picture:
 
 def _of(count: int, total: int, noun: str) -> str:
     """`64 filters`, `8 of 64 filters`."""
-    return counted(total, noun) if count == total else f"{count} of {counted(total, noun)}"
+    return counted(total, noun) if count == total else f"{count:,} of {counted(total, noun)}"

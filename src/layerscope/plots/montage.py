@@ -200,9 +200,10 @@ class Stack:
         return channel_scale(self.whole, self.one, self.channel, options, usual=usual)
 
     def describe_channel(self) -> str:
-        """Which channel this is; `""` where there is only one."""
-        single = self.one.of == 1 or (self.one.rule and self.one.shape[-1] == 1)
-        return "" if single else f"channel {self.channel} of {self.one.of}"
+        """Which channel this is; `""` of a combination."""
+        if self.one.rule and self.one.shape[-1] == 1:
+            return ""
+        return "its only channel" if self.one.of == 1 else f"channel {self.channel} of {self.one.of:,}"
 
     def describe_slices(self, count: int) -> str:
         """How many slices are shown, and of which size."""

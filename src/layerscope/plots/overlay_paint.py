@@ -113,7 +113,8 @@ def opacity_text(paint: Paint) -> str:
         return f"The map covers {greatest} of the photo"
     far = paint.rule.reading(high if above >= below else low)
     far = f"±{far}" if zero == 0 and below == above else far
-    return f"Opacity grows from 0% at {paint.rule.reading(zero)} to {greatest} at {far}"
+    both = " on both sides" if low < zero < high else ""
+    return f"Opacity grows{both} from 0% at {paint.rule.reading(zero)} to {greatest} at {far}"
 
 
 @dataclass(frozen=True)

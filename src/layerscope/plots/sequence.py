@@ -107,7 +107,9 @@ class Window:
             left = self.of % self.width
             parts.append(f"each column the {POOLS[self.pool][1]} of {self.width} positions")
             parts[-1] += f" (the last of {left})" if left else ""
-        return ", ".join((*parts, *["the first channel at the bottom"] * options.flip))
+        parts += ["a row for each channel" + ", the first at the bottom" * options.flip]
+        parts += [f"positions {number(step, 6)} {options.axis} apart"] if step != 1 and options.axis != "position" else []
+        return ", ".join(parts)
 
 
 def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Picture:
@@ -140,7 +142,8 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
     for x, label in ticks:
         canvas.fill(left + x, height, round(text), below - height, color=INK_MIDDLE)
         canvas.write(max(0, left + x - letters.width(label) // 2), below, label, muted=True)
-    canvas.write(left, below + letters.height, options.axis, muted=True)
+    middle = left + (columns * zoom - letters.width(options.axis)) // 2
+    canvas.write(max(left, middle), below + letters.height, options.axis, muted=True)
     cells = tuple(
         Cell(canvas.x + left, canvas.y + row * tall, columns * zoom, tall, rows.image, channel, *rule.range(0, index))
         for row, (channel, (_, index)) in enumerate(zip(numbers, order, strict=True))
@@ -180,6 +183,16 @@ def reach_of(values: np.ndarray) -> tuple[float, float]:
 def row_numbers_width(numbers: Sequence[int], text: float) -> int:
     """The pixels in front of rows that their numbers take, with a gap."""
     return small(text).width(str(max(numbers))) + round(8 * text)
+
+
+def write_column_numbers(canvas: Canvas, texts: Sequence[str], pitch: int, *, middle: int) -> None:
+    """So many of the texts above columns that none touches another; `middle` is that of the first column."""
+    letters = canvas.letters
+    widest = letters.widest(texts) + letters.height // 2
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, len(texts)) if step * pitch >= widest or step == len(texts))
+    columns = range(0, len(texts), step)
+    words = [(middle + column * pitch - letters.width(texts[column]) // 2, 0, texts[column]) for column in columns]
+    canvas.write_all(words, muted=True)
 
 
 def write_row_numbers(canvas: Canvas, numbers: Sequence[int], pitch: int, *, top: int, height: int, left: int) -> None:

@@ -283,7 +283,7 @@ def _shown(one: FeatureMap, order: np.ndarray, condition: str) -> str:
     """The channels of the sheet in its title; the only one of several by its number."""
     if len(order) > 1 or condition or one.of == 1 or is_combined(one):
         return channels_text(one, [one.channels[index] for index in order], condition)
-    return f"{channel_word(one)} {one.channels[order[0]]} of {one.of} · {size_text(one)}"
+    return f"{channel_word(one)} {one.channels[order[0]]} of {one.of:,} · {size_text(one)}"
 
 
 def _figures_below(one: FeatureMap, order: np.ndarray) -> Below:
@@ -356,4 +356,5 @@ def _dead_everywhere(whole: FeatureMap, dead: np.ndarray) -> str:
 
 
 def _slices(one: FeatureMap) -> str:
-    return f"{one.spatial[0]} slices side by side" if len(one.spatial) == 3 else ""
+    count = one.spatial[0] if len(one.spatial) == 3 else 0
+    return f"a tile is {counted(count, 'slice')} side by side, from slice 0 on the left" if count else ""

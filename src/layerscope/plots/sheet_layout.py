@@ -16,7 +16,7 @@ from ..picture.codes import CONSTANT, GAP, INK, encode
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.shapes import Cell, Text
-from .sequence import row_numbers_width, write_row_numbers
+from .sequence import row_numbers_width, write_column_numbers, write_row_numbers
 from .tiles import Below, Grid, Labels, Tiles
 
 
@@ -102,17 +102,11 @@ def _write_inside(canvas: Canvas, cells: tuple[Cell, ...], layout: SheetLayout) 
 
 def _write_margins(canvas: Canvas, layout: SheetLayout, rows: int) -> None:
     """The first channel of each row in front of it, and above the columns what is to be added."""
-    grid, letters = layout.grid, canvas.letters
+    grid = layout.grid
     numbers = layout.tiles.channels[:: grid.columns]
     write_row_numbers(canvas, numbers, layout.pitch_y, top=layout.top, height=rows * layout.pitch_y, left=layout.left)
-    widest = letters.width(f"+{grid.columns}") + letters.height // 2
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, grid.columns) if step * grid.pitch >= widest)
-    columns = range(0, min(grid.columns, len(layout.tiles.channels)), step)
-    middles = [layout.left + column * grid.pitch + grid.tile_width // 2 for column in columns]
-    texts = [f"+{column}" for column in columns]
-    canvas.write_all(
-        [(middle - letters.width(text) // 2, 0, text) for middle, text in zip(middles, texts, strict=True)], muted=True
-    )
+    texts = [f"+{column}" for column in range(min(grid.columns, len(layout.tiles.channels)))]
+    write_column_numbers(canvas, texts, grid.pitch, middle=layout.left + grid.tile_width // 2)
 
 
 def _draw_tiles(slots: np.ndarray, layout: SheetLayout, rule: Scale) -> None:

@@ -23,7 +23,16 @@ from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
-from .sequence import WIDE, Rows, StripOptions, draw_sequence, reach_of, row_numbers_width, write_row_numbers
+from .sequence import (
+    WIDE,
+    Rows,
+    StripOptions,
+    draw_sequence,
+    reach_of,
+    row_numbers_width,
+    write_column_numbers,
+    write_row_numbers,
+)
 
 __all__ = ["StripOptions", "draw_strip", "strip"]
 
@@ -143,38 +152,48 @@ def _codes(table: np.ndarray, rule: Scale, indices: Sequence[int]) -> np.ndarray
 
 
 def _draw_cells(rows: Rows, codes: np.ndarray, names: Sequence[str], options: StripOptions) -> Picture:
-    """Cells in rows, each headed by the number of its first channel; for prefix tokens a block each, below its name."""
-    one, rule = rows.one, rows.rule
+    """Cells in rows, each headed by the number of its first channel; for prefix tokens a block each, below its name.
+
+    Above the columns stands what is to be added to that number, where the channels follow each other.
+    """
+    one, rule, numbers = rows.one, rows.rule, rows.numbers
     layout = _CellLayout.of(len(rows.indices), one, names, options)
-    text = layout.text
-    wide = max(layout.columns * layout.pitch, small(text).widest(names))
-    size = codes.shape[1] * layout.block - layout.between, layout.left + wide
+    text, letters = layout.text, small(layout.text)
+    first = letters.height if numbers == [*range(numbers[0], numbers[0] + len(numbers))] else 0
+    wide = max(layout.columns * layout.pitch, letters.widest(names))
+    size = first + codes.shape[1] * layout.block - layout.between, layout.left + wide
     bar = rule if rule.single else None
     marks, reach = marks_of(codes), reach_of(one.values)
-    frame = Frame(rows.title, rows.lines[0], rows.lines[1:], bar, marks, reach, text, quantity(one))
-    canvas = options.framed(frame).around(*size)
-    numbers, cells = rows.numbers, []
+    subject, *notes = rows.lines
+    notes += [Note("numbers", "channel number = row number + column number")] if first and layout.rows > 1 else []
+    frame = Frame(rows.title, subject, notes, bar, marks, reach, text, quantity(one))
+    canvas = options.framed(frame).around(*size, beside=(first + layout.above, size[0]))
+    if first:
+        texts = [f"+{column}" if layout.rows > 1 else str(numbers[column]) for column in range(layout.columns)]
+        write_column_numbers(canvas, texts, layout.pitch, middle=layout.left + layout.zoom // 2)
+    cells = []
     for block, column in enumerate(codes.T.tolist()):
-        name, top = names[block] if names else "", block * layout.block + layout.above
+        name, top = names[block] if names else "", first + block * layout.block + layout.above
         canvas.write(layout.left, top - layout.above, name)
-        first, height = numbers[:: layout.columns], layout.rows * layout.tall
-        write_row_numbers(canvas, first, layout.tall, top=top, height=height, left=layout.left)
-        middle = top + (layout.tall - layout.zoom) // 2
+        height = layout.rows * layout.tall
+        write_row_numbers(canvas, numbers[:: layout.columns], layout.tall, top=top, height=height, left=layout.left)
+        middle = top + (layout.tall - layout.high) // 2
         for cell, code in enumerate(column):
             y, x = middle + cell // layout.columns * layout.tall, layout.left + cell % layout.columns * layout.pitch
-            canvas.body[y : y + layout.zoom, x : x + layout.zoom] = code
-            box = canvas.x + x, canvas.y + y, layout.zoom, layout.zoom
+            canvas.body[y : y + layout.high, x : x + layout.zoom] = code
+            box = canvas.x + x, canvas.y + y, layout.zoom, layout.high
             cells.append(Cell(*box, rows.image, numbers[cell], *rule.range(0, rows.indices[cell]), name))
-    return canvas.picture(cells, rule, about(one, rule), zoom=layout.zoom)
+    return canvas.picture(cells, rule, about(one, rule), zoom=layout.zoom, tall=layout.high)
 
 
 @dataclass(frozen=True)
 class _CellLayout:
-    """Where the cells of a block lie, in pixels: `zoom` is the side of one, `pitch` and `tall` the way to the next."""
+    """Where the cells of a block lie, in pixels: one is `zoom` wide and `high`, `pitch` and `tall` are the way to the next."""
 
     columns: int
     rows: int
     zoom: int
+    high: int
     pitch: int
     tall: int
     left: int
@@ -191,8 +210,10 @@ class _CellLayout:
         letters = small(text)
         rows = ceil(count / columns)
         tall = max(pitch, letters.height) if rows <= 16 else pitch
+        # Rows that are far apart for their numbers have higher cells.
+        high = tall - round(options.size) if tall > 1.5 * pitch else zoom
         left = row_numbers_width(one.channels, text)
-        return cls(columns, rows, zoom, pitch, tall, left, letters.height if names else 0, round(6 * text), text)
+        return cls(columns, rows, zoom, high, pitch, tall, left, letters.height if names else 0, round(6 * text), text)
 
     @property
     def block(self) -> int:

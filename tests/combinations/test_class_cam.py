@@ -42,7 +42,7 @@ def test_the_onnx_demo_adds_up_to_its_logit():
 @pytest.mark.limit("class weights (`class_cam`, `head_weights`)")
 def test_another_layer_than_the_one_before_the_average_is_refused(limit):
     scope = ls.open("demo")
-    with limit.raises("1280", "'_blocks.4._swish:1'", "240", "grad_cam"):
+    with limit.raises("1,280", "'_blocks.4._swish:1'", "240", "grad_cam"):
         ls.head_weights(scope, 282, "_blocks.4._swish:1")
     with raises(ls.BadOption):
         ls.head_weights(scope, 282, "stages")
@@ -264,7 +264,7 @@ def test_a_class_activation_map_needs_its_model_and_the_layer_before_the_average
     with raises(ls.BadOption):
         ls.class_cam(np.ones((1, 7, 7, 1280), np.float32))
     (middle,) = scope.capture(ls.demo_photo(), "_blocks.4._swish:1").values()
-    with raises(ls.BadWeights, "1280"):
+    with raises(ls.BadWeights, "1,280"):
         ls.class_cam(middle, 282)
 
 

@@ -34,7 +34,10 @@ def test_every_metric_is_scipys(order, metric, image, y, x, seed):
     best = np.unravel_index(fm.values.argmax(), fm.shape)
     if metric != "dot":
         assert best == (image, y, x, 0)
-    assert fm.notes[-1] == f"query (outlined): the position at row {y}, column {x} of the map of image {image}"
+    assert (
+        fm.notes[-1]
+        == f"query (outlined): the position at row {y}, column {x} of the map of image {image}, counted from 0"
+    )
 
 
 def test_a_map_of_any_number_of_axes_has_positions():

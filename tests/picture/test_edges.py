@@ -47,3 +47,11 @@ def test_a_white_map_has_an_edge_in_files_of_shapes_too():
     plain = ls.heatmap(np.array([[0.0, 1.0], [1.0, 1.0]]))
     assert not [box for box in plain.drawing.boxes if box.color == INK_LIGHT]
     assert ls.heatmap(np.ones((2, 2)), colors="gray", scale=(0, 1), caption=False, bar=False).pixels.shape == (448, 448)
+
+
+def test_where_one_tile_needs_an_edge_all_of_its_size_have_one():
+    values = np.ones((1, 6, 6, 3))
+    values[0, 0, 0], values[..., 1] = 0, 0.5
+    picture = ls.sheet(values, colors="gray", scale=(0, 1))
+    line = tuple(palette(None)[INK_LIGHT].tolist())
+    assert all(around(picture, cell) == {line} for cell in picture.cells)

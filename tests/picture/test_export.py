@@ -27,8 +27,8 @@ from helpers.wording import raises, warns, wording
 from layerscope.core.feature_map import as_map
 from layerscope.core.note import kind_of
 from layerscope.picture.codes import GAP
+from layerscope.picture.colorbar import bar_ticks
 from layerscope.picture.font import font
-from layerscope.picture.numbers import number
 from layerscope.safe_text import printable
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
@@ -224,7 +224,7 @@ def test_the_record_of_a_picture_of_another_size_is_dropped():
         "slices": ["0", "5"],
         "beside": ["photo", "map", "overlay"],
         "comparison": ["a", "8 × 8", "b", "4 × 4", "image 1"],
-        "print, one range": ["above the limits", "−1", "dead"],
+        "print, one range": ["above the limits", "−1.0", "dead"],
         "clipped": ["below the limits"],
     }.items(),
 )
@@ -245,7 +245,7 @@ def test_the_names_of_groups_are_text():
 def test_labels_at_the_ends_of_a_bar_stay_beside_it():
     bar = next(axes for axes in PICTURES["limits"]().to_matplotlib().axes if axes.get_label() == "colour bar")
     alignments = {text.get_text(): text.get_verticalalignment() for text in bar.get_yticklabels()}
-    assert alignments == {"−1": "bottom", "1": "top", "0": "center", "0.5": "center", "−0.5": "center"}
+    assert alignments == {"−1.0": "bottom", "1.0": "top", "0": "center", "0.5": "center", "−0.5": "center"}
 
 
 def test_a_blank_cell_of_a_comparison_has_no_colour_of_nan():
@@ -278,7 +278,7 @@ def test_the_colour_bar_is_one_of_matplotlib_with_the_limits_of_the_scale(name):
     bar = next(axes for axes in picture.to_matplotlib().axes if axes.get_label() == "colour bar")
     assert bar.get_ylim() == pytest.approx(picture.scale.limits)
     labels = {text.get_text() for text in bar.get_yticklabels()}
-    assert {number(limit) for limit in picture.scale.limits} <= labels
+    assert {text for _, text in bar_ticks(picture.scale)[:2]} <= labels
     # Its middle has the colour that the scale gives that value.
     low, high = picture.scale.limits
     middle = picture.palette()[picture.scale.codes([(low + high) / 2])[0]] / 255

@@ -384,12 +384,25 @@ def test_texts_of_nearly_equal_numbers_differ():
     assert beyond_text(1.00004, 1.0, 0.0, 1.0) == "1.00004"
 
 
-@pytest.mark.parametrize(
-    "limits", [(0, 1.2e-5), (0, 5e-4), (1e-7, 0.5), (0, 0.0012), (1e6, 1000100), (-3, 7), (0, 123456)]
-)
+@pytest.mark.parametrize("limits", [(0, 1.2e-5), (0, 5e-4), (0, 0.0012), (1e6, 1000100), (-3, 7), (0, 123456)])
 def test_the_numbers_of_a_bar_are_in_one_notation(limits):
     with_exponent = {"e" in text for value, text in bar_ticks(ls.Scale(limits)) if value}
     assert len(with_exponent) == 1
+
+
+def test_a_limit_near_0_is_no_0_and_needs_no_row_of_zeros():
+    assert [text for _, text in bar_ticks(ls.Scale((6.14e-6, 0.8)))] == ["0.8", "6.14e−6", "0.2", "0.4", "0.6"]
+    assert [text for _, text in bar_ticks(ls.Scale((-0.0004, 3.0)))][:2] == ["3.0", "−0.0004"]
+
+
+@pytest.mark.parametrize(
+    "limits", [(13.5, 22.32), (0.00395, 0.0054), (5.648, 6.0), (0.4927, 1.355), (-2.37, 2.04), (0, 6)]
+)
+def test_the_numbers_of_a_bar_have_as_many_decimals_each(limits):
+    texts = [text for value, text in bar_ticks(ls.Scale.within(limits)) if value]
+    assert len({len(text.partition(".")[2]) for text in texts}) == 1
+    for limit, text in zip(limits[::-1], texts, strict=False):
+        assert float(text.replace("−", "-")) == pytest.approx(limit, abs=(limits[1] - limits[0]) / 200)
 
 
 def test_numbers_are_short_and_never_lie_about_their_size():

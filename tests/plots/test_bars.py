@@ -133,7 +133,7 @@ def test_the_command_line_draws_bars_of_the_output(tmp_path):
 
     assert main(["show", "demo", str(ls.demo_photo()), "-l", "output", "-o", str(tmp_path / "o.png")]) == 0
     with Image.open(tmp_path / "o.png") as image:
-        wording(image.info["Description"], "10", "1000")
+        wording(image.info["Description"], "10", "1,000")
 
 
 def test_ranks_are_as_wide_as_each_other_so_that_names_start_at_one_place():

@@ -38,8 +38,8 @@ def test_the_bar_has_the_limits_and_round_numbers():
     assert round_numbers(-0.3, 1.7) == [0.0, 0.5, 1.0, 1.5]
     assert round_numbers(0, 1e6) == [0, 2e5, 4e5, 6e5, 8e5, 1e6]
     assert [text for _, text in bar_ticks(ls.Scale((1.0, 1.0 + 1e-9)))] == [
-        "1.000000001",
-        "1",
+        "1.0000000010",
+        "1.0000000000",
         "1.0000000002",
         "1.0000000004",
         "1.0000000006",
@@ -51,12 +51,12 @@ def test_the_bar_has_the_limits_and_round_numbers():
     ("limits", "texts"),
     [
         ((0.9998, 1.0002), ["1.0002", "0.9998", "0.9999", "1.0000", "1.0001"]),
-        ((0.005083, 0.0051212), ["0.0051212", "0.005083", "0.00509", "0.00510", "0.00511", "0.00512"]),
+        ((0.005083, 0.0051212), ["0.0051212", "0.0050830", "0.0050900", "0.0051000", "0.0051100", "0.0051200"]),
         ((97, 1603), ["1603", "97", "500", "1000", "1500"]),
         ((0, 123456), ["1.23e5", "0", "5e4", "1e5"]),
         ((1e-9, 4e-9), ["4e−9", "1e−9", "2e−9", "3e−9"]),
         ((-3e30, 2e30), ["2e30", "−3e30", "0", "−2e30", "−1e30", "1e30"]),
-        ((-0.25, 1.0), ["1", "−0.25", "0", "0.5"]),
+        ((-0.25, 1.0), ["1.00", "−0.25", "0", "0.50"]),
         ((0.3, 2.6), ["2.6", "0.3", "0.5", "1.0", "1.5", "2.0", "2.5"]),
         ((5e-324, 1e-320), ["1e−320", "4.94e−324"]),
         ((3.0, 3.0), ["3"]),
@@ -69,7 +69,7 @@ def test_ticks_have_the_digits_that_their_range_needs(limits, texts):
 
 def test_no_round_number_stands_close_to_a_limit():
     """At its limits a label is moved into the bar, so that one beside it would be read as the limit's."""
-    for limits, kept in (((1.55, 2.6), ["2.6", "1.55", "2.0"]), ((-3, 17), ["17", "−3"])):
+    for limits, kept in (((1.55, 2.6), ["2.60", "1.55", "2.00"]), ((-3, 17), ["17", "−3"])):
         drawn = ColorBar(ls.Scale(limits)).draw(0, 0, 224 if len(kept) > 2 else 40)
         assert [label.text for label in drawn.labels] == kept
         tops = sorted(label.y for label in drawn.labels)

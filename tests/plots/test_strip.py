@@ -6,7 +6,9 @@ import pytest
 import layerscope as ls
 from helpers.arrays import map_of, noise
 from helpers.wording import raises, wording
+from layerscope.core.note import kind_of
 from layerscope.picture.codes import TOP
+from layerscope.picture.font import SMALL, font
 
 
 def test_a_sequence_has_round_positions_below_and_decodes_row_by_row():
@@ -86,3 +88,29 @@ def test_every_page_of_a_long_sequence_is_drawn():
     for sequence in (fm, ls.mean(fm)):
         pages = [draw(sequence, DrawOptions(page=page)) for page in range(draw(sequence).pages)]
         assert [page.provenance["positions"] for page in pages] == [[0, 4095], [4096, 4999]]
+
+
+@pytest.mark.parametrize(("channels", "stated"), [(100, True), (10, True), ([3, 4, 7], False)])
+def test_the_columns_of_cells_are_numbered_so_that_each_channel_can_be_found(channels, stated):
+    fm = ls.FeatureMap.of_array(np.arange(100.0)[None], "bc")
+    picture = ls.strip(fm, channels=range(channels) if isinstance(channels, int) else channels)
+    top, left = (min(getattr(cell, side) for cell in picture.cells) for side in "yx")
+    above = [text for text in picture.texts if text.y < top <= text.y + 20 and text.x >= left - 20]
+    columns = {int(text.text): text for text in above if text.text.lstrip("+").isdigit()}
+    assert bool(columns) is stated
+    assert any(kind_of(line) == "numbers" for line in picture.lines) is (channels == 100)
+    letters = font(SMALL)
+    for column, text in columns.items():
+        cell = picture.cells[column]
+        assert cell.channel == column
+        assert abs(text.x + letters.width(text.text) / 2 - (cell.x + cell.width / 2)) <= 1
+
+
+def test_rows_that_are_far_apart_have_high_cells_which_read_back():
+    values = np.random.default_rng(0).random((1, 1280)).astype(np.float32)
+    picture = ls.strip(values, layout="bc")
+    first, below = picture.cells[0], picture.cells[128]
+    assert first.height > 2 * first.width and below.y - first.y - first.height <= 2
+    read = np.array([picture.decode(cell)[0, 0] for cell in picture.cells])
+    np.testing.assert_allclose(read, values[0], atol=1 / 400)
+    assert picture.decode(first).shape == (1, 1)

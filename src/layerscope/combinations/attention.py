@@ -247,9 +247,7 @@ def even_notes(values: np.ndarray, keys: int) -> tuple[Note, ...]:
     return _nearly_even(values, even, text)
 
 
-def _even_rollout(
-    values: np.ndarray, source: str, tokens: tuple[list[int], Keys], *, kept: float
-) -> tuple[Note, ...]:
+def _even_rollout(values: np.ndarray, source: str, tokens: tuple[list[int], Keys], *, kept: float) -> tuple[Note, ...]:
     """The same of a rollout, in which skip connections leave the share `kept` of what a token holds where it is."""
     rows, keys = tokens
     count, patches = len(keys.order) + len(keys.others), len(set(rows) & set(keys.order))

@@ -247,9 +247,7 @@ def _aligned(values: Sequence[float], low: float, high: float) -> list[str]:
         decimals -= 1
     plain = (f"{value:.{decimals}f}" for value in values)
     # A limit near 0 doesn't read as 0, and 0 itself needs no decimals.
-    return [
-        text.replace("-", "−") if float(text) else number(value) for text, value in zip(plain, values, strict=True)
-    ]
+    return [text.replace("-", "−") if float(text) else number(value) for text, value in zip(plain, values, strict=True)]
 
 
 def _at_equal_steps(scale: Scale) -> bool:

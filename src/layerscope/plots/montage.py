@@ -203,7 +203,7 @@ class Stack:
         """Which channel this is; `""` of a combination."""
         if self.one.rule and self.one.shape[-1] == 1:
             return ""
-        return "its only channel" if self.one.of == 1 else f"channel {self.channel} of {self.one.of:,}"
+        return f"channel {self.channel} of {self.one.of:,}"
 
     def describe_slices(self, count: int) -> str:
         """How many slices are shown, and of which size."""

@@ -108,7 +108,9 @@ class Window:
             parts.append(f"each column the {POOLS[self.pool][1]} of {self.width} positions")
             parts[-1] += f" (the last of {left})" if left else ""
         parts += ["a row for each channel" + ", the first at the bottom" * options.flip]
-        parts += [f"positions {number(step, 6)} {options.axis} apart"] if step != 1 and options.axis != "position" else []
+        parts += (
+            [f"positions {number(step, 6)} {options.axis} apart"] if step != 1 and options.axis != "position" else []
+        )
         return ", ".join(parts)
 
 

@@ -29,6 +29,7 @@ from layerscope.core.note import kind_of
 from layerscope.picture.codes import GAP
 from layerscope.picture.colorbar import bar_ticks
 from layerscope.picture.font import font
+from layerscope.picture.numbers import number
 from layerscope.safe_text import printable
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"

@@ -392,7 +392,7 @@ def test_the_numbers_of_a_bar_are_in_one_notation(limits):
 
 def test_a_limit_near_0_is_no_0_and_needs_no_row_of_zeros():
     assert [text for _, text in bar_ticks(ls.Scale((6.14e-6, 0.8)))] == ["0.8", "6.14e−6", "0.2", "0.4", "0.6"]
-    assert [text for _, text in bar_ticks(ls.Scale((-0.0004, 3.0)))][:2] == ["3.0", "−0.0004"]
+    assert [text for _, text in bar_ticks(ls.Scale((-0.0004, 3.0)))][:2] == ["3", "−0.0004"]
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_a_limit_near_0_is_no_0_and_needs_no_row_of_zeros():
 def test_the_numbers_of_a_bar_have_as_many_decimals_each(limits):
     texts = [text for value, text in bar_ticks(ls.Scale.within(limits)) if value]
     assert len({len(text.partition(".")[2]) for text in texts}) == 1
-    for limit, text in zip(limits[::-1], texts, strict=False):
+    for limit, text in zip(filter(None, limits[::-1]), texts, strict=False):
         assert float(text.replace("−", "-")) == pytest.approx(limit, abs=(limits[1] - limits[0]) / 200)
 
 

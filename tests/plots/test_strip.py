@@ -95,7 +95,7 @@ def test_the_columns_of_cells_are_numbered_so_that_each_channel_can_be_found(cha
     fm = ls.FeatureMap.of_array(np.arange(100.0)[None], "bc")
     picture = ls.strip(fm, channels=range(channels) if isinstance(channels, int) else channels)
     top, left = (min(getattr(cell, side) for cell in picture.cells) for side in "yx")
-    above = [text for text in picture.texts if text.y < top <= text.y + 20 and text.x >= left - 20]
+    above = [text for text in picture.texts if text.y + 10 < top <= text.y + 20 and text.x >= left - 20]
     columns = {int(text.text): text for text in above if text.text.lstrip("+").isdigit()}
     assert bool(columns) is stated
     assert any(kind_of(line) == "numbers" for line in picture.lines) is (channels == 100)

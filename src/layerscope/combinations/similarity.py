@@ -69,7 +69,8 @@ def similarity(
     notes = [
         Note(
             "query",
-            f"query{marked}: the position at {_place(position)} of the map of {image_name(one.ids[0])}, counted from 0{on_photo}",
+            f"query{marked}: the position at {_place(position)} of the map of {image_name(one.ids[0])}, counted from 0"
+            + on_photo,
         )
     ]
     if silent and not query.any():

@@ -182,7 +182,7 @@ def _attention_axes(fm: FeatureMap) -> Note:
     queries, keys = fm.spatial
     text = f"rows are {queries} query tokens, columns {keys} key tokens"
     if fm.layer.grid is not None:
-        front = f"{', '.join(fm.layer.prefix)}, then " if fm.layer.prefix else ""
+        front = f"{', '.join(fm.layer.prefix)} first, then " if fm.layer.prefix else ""
         rows, columns = fm.layer.grid
         text += f" ({front}{rows} × {columns} patches row by row)"
     return Note("attention", text)

@@ -1,4 +1,4 @@
-"""A hairline around tiles where one has a border of about the colour of light or of dark paper, and ends nowhere that is seen."""
+"""A hairline around tiles where the border of one is about as light or dark as paper, so that no one sees where it ends."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note, kind_of
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Canvas, Frame
-from ..picture.caption import about, caption, not_finite, title_of
+from ..picture.caption import about, caption, not_finite, quantity, title_of
 from ..picture.codes import ABOVE, BELOW, INK_LIGHT, NAN, NEG_INF, POS_INF
 from ..picture.colorbar import round_values
 from ..picture.font import small
@@ -257,7 +257,7 @@ def _notes(one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
         lines.append(f"among the {counted(len(values), 'value')}: {odd}")
     elif one.names and values.any() and len(values) == one.of:
         total = float(values.sum())
-        if values.min() >= 0 and abs(total - 1) < 1e-3:
+        if _are_probabilities(values):
             lines.append(
                 f"the values are from 0 to 1 and sum to 1 over all {counted(len(values), 'channel')}, so they are probabilities"
             )
@@ -315,10 +315,12 @@ def _draw(ranking: _Ranking, rule: Scale, frame: Frame) -> Picture:
     beside, first = axis.right + gap, letters.height + round(4 * text)
     thick, pitch = round(THICK * text), round(PITCH * text)
     aligned = _aligned(ranking.shown, texts)
-    right = beside + letters.widest(aligned)
+    measured = _measured(ranking)
+    right = beside + letters.widest([*aligned, measured])
     size = first + count * pitch, right
     canvas = replace(frame, marks=marks).around(*size)
     _draw_ticks(canvas, axis, first + count * pitch - (pitch - thick), column + gap if numbers else 0)
+    canvas.write(right - letters.width(measured), 0, measured, muted=True)
     lines = [first + row * pitch + (thick - letters.height) // 2 for row in range(count)]
     for head, line in zip(numbers, [0, *lines], strict=False):
         canvas.write(column - letters.width(head), line, head, muted=True)
@@ -334,6 +336,17 @@ def _draw(ranking: _Ranking, rule: Scale, frame: Frame) -> Picture:
         box = canvas.x + start, canvas.y + top, stop - start, thick
         cells.append(Cell(*box, ranking.image, one.channels[index], low, high, note))
     return canvas.picture(cells, rule, about(one, rule))
+
+
+def _measured(ranking: _Ranking) -> str:
+    """What the numbers are, above them: those of a model's classes scores, unless they are probabilities."""
+    if not ranking.one.names:
+        return quantity(ranking.one)
+    return "probability" if _are_probabilities(ranking.values) else "score"
+
+
+def _are_probabilities(values: np.ndarray) -> bool:
+    return bool(np.isfinite(values).all()) and values.min() >= 0 and abs(float(values.sum()) - 1) < 1e-3
 
 
 def _texts(values: np.ndarray) -> list[str]:
@@ -354,7 +367,7 @@ def _aligned(values: np.ndarray, texts: Sequence[str]) -> list[str]:
     decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
     if not np.isfinite(values).all() or any("e" in text for text in texts) or decimals > MOST_DECIMALS:
         return list(texts)
-    return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in values.tolist()]
+    return [f"{value:.{decimals}f}".replace("-", "−") if value else "0" for value in values.tolist()]
 
 
 def _ends(axis: _Axis, value: float, code: int) -> tuple[int, int]:
@@ -384,7 +397,7 @@ def _draw_ticks(canvas: Canvas, axis: _Axis, bottom: int, left: int) -> None:
         canvas.fill(x, top, round(axis.text), bottom - top, color=INK_LIGHT)
         label = number(value)
         wide = letters.width(label)
-        start = max(left, min(x - wide // 2, canvas.width - wide))
+        start = max(left, min(x - wide // 2, axis.right - wide))
         if start > taken:
             canvas.write(start, 0, label, muted=True)
             taken = start + wide + round(4 * axis.text)

@@ -35,6 +35,8 @@ from .tiles import NEGLIGIBLE, NUMBERED, Below, Grid, Labels, Tiles, readable_co
 
 # So few channels of a dense layer are bars, which can be read; more are cells.
 MOST_BARS = 32
+# So few matrices of attention weights have room for two pixels a token, from and up to so many tokens.
+FEW, SMALL_MATRIX, LARGE_MATRIX = 4, 128, 400
 
 
 @keywords
@@ -254,6 +256,13 @@ def _fit_grid(one: FeatureMap, order: np.ndarray, options: DrawOptions, below: B
     count = min(len(order), per_page or len(order))
     numbers = np.array(one.channels)[order]
     in_order = bool((np.diff(numbers) == 1).all())
+    if (
+        one.layer.attention
+        and options.zoom is None
+        and count <= FEW
+        and SMALL_MATRIX < max(one.spatial) <= LARGE_MATRIX
+    ):
+        options = replace(options, zoom=2)  # a row of one pixel is hardly found
     grid = Grid.fitting(one.spatial, one.channels, options, count=count, below=below, in_order=in_order)
     most = readable_columns(one.channels, below)
     if options.columns is not None and options.text is None and grid.columns > most and not grid.margins:

@@ -30,7 +30,7 @@ from .figure_layout import Layout, Strongest, draw_panels
 from .groups import is_grouped
 from .options import DrawOptions
 from .overlay import OverlayOptions, Sketch
-from .show import asks_model, capture_one, first_class, needs_target, scope_for
+from .show import asks_model, capture_one, first_class, needs_target, open_options, scope_for
 
 MOST, MOST_TILES = 8, 100
 BY = ("mean", "max")
@@ -165,17 +165,7 @@ def figure(
         row = row_of(combine)
         if row is not None and row.joint:
             raise BadOption(f"combine={combine!r} makes one map of several layers: overlay() draws it")
-        scope = scope_for(
-            model,
-            image,
-            weights=weights,
-            preprocess=preprocess,
-            size=size,
-            labels=labels,
-            backend=backend,
-            device=device,
-            trust=trust,
-        )
+        scope = scope_for(model, image, **open_options(locals()))
         if target is None and needs_target(combine):
             target = first_class(scope, image)
         fm = capture_one(scope, image, layer, target=target_of_capture(combine, target))

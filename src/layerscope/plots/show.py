@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from inspect import signature
 from typing import Any
 
 from ..channels.query import find_channels, needs_values, positions
@@ -136,17 +137,7 @@ def show(
     """
     options = OverlayOptions.among({**locals(), "image": 0, "channels": None})  # these choose what is captured
     check_for_overlay(options, overlay)
-    scope = scope_for(
-        model,
-        image,
-        weights=weights,
-        preprocess=preprocess,
-        size=size,
-        labels=labels,
-        backend=backend,
-        device=device,
-        trust=trust,
-    )
+    scope = scope_for(model, image, **open_options(locals()))
     if target is None and needs_target(combine):
         target = first_class(scope, image)
     condition = channels if needs_values(channels) else None
@@ -199,6 +190,11 @@ def _check_without_tiles(options: DrawOptions, names: Sequence[str]) -> None:
 def one_channel(fm: FeatureMap) -> FeatureMap:
     """What of a map can lie on a photo: the mean of several channels that are neither colours nor groups."""
     return fm if fm.role or fm.shape[-1] == 1 else mean(fm)
+
+
+def open_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `open` among the arguments of a function that has them as keywords, its `locals()`."""
+    return {name: given[name] for name in signature(open_scope).parameters if name != "model"}
 
 
 def scope_for(model: Any, image: Any, **opening: Any) -> Scope:

@@ -9,16 +9,14 @@ import warnings
 import webbrowser
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..checks import flag, keywords, whole
 from ..errors import BadOption, LayerscopeWarning, LibraryMissing, caller_level
-from ..plots.show import scope_for
+from ..plots.show import open_options
 from ..surface import by_surface
 from .security import PARAMETER, Gate, in_address, is_loopback, new_token
-
-if TYPE_CHECKING:
-    from .session import Session
+from .session import Session, session_for
 
 LOOPBACK = "127.0.0.1"
 TICK = 0.5  # seconds after which Ctrl-C is noticed everywhere
@@ -156,21 +154,8 @@ def view(
     if not host:
         raise BadOption("host='' is no address", "127.0.0.1 is this machine alone, 0.0.0.0 everybody who reaches it")
     check_libraries()
-    from .session import Session
-
-    scope = scope_for(
-        model,
-        images,
-        weights=weights,
-        preprocess=preprocess,
-        size=size,
-        labels=labels,
-        backend=backend,
-        device=device,
-        trust=trust,
-    )
-    source = os.fspath(model) if isinstance(model, str | os.PathLike) else None
-    return opened(Session(scope, images, layers, source=source), host=host, port=port, browser=browser)
+    session = session_for(model, images, layers, **open_options(locals()))
+    return opened(session, host=host, port=port, browser=browser)
 
 
 def opened(session: Session, *, host: str, port: int, browser: bool) -> Viewer:

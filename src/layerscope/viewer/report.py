@@ -11,12 +11,12 @@ from typing import Any
 from ..checks import file_path, keywords
 from ..core.progress import work
 from ..errors import BadOption, LayerscopeError, LayerscopeWarning, caller_level
-from ..plots.show import scope_for
+from ..plots.show import open_options
 from ..safe_text import counted, json_text
 from ..writing import write
 from .document import Document
 from .packing import packed
-from .session import Session
+from .session import Session, session_for
 
 MOST = 50_000_000  # bytes of a file
 SUFFIXES = (".html", ".htm")
@@ -72,19 +72,7 @@ def report(
         ImageNotReadable: The only image, or every image, can't be read.
     """
     file = check_file(path)
-    scope = scope_for(
-        model,
-        images,
-        weights=weights,
-        preprocess=preprocess,
-        size=size,
-        labels=labels,
-        backend=backend,
-        device=device,
-        trust=trust,
-    )
-    source = os.fspath(model) if isinstance(model, str | os.PathLike) else None
-    write_report(Session(scope, images, layers, source=source), file)
+    write_report(session_for(model, images, layers, **open_options(locals())), file)
     return file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from ..checks import one_of
 from ..core.numbers import shortened
 from ..core.progress import progress
 from ..errors import BadOption
+from ..plots.show import scope_for
 from ..scope.scope import Scope
 from .cache import Cache
 from .captures import Captures, Wanted
@@ -243,6 +245,17 @@ class Session:
             if id == f"l{number}":
                 return id, Wanted(entry, layer, asked.job)
         raise BadOption(f"there is no layer {id!r:.40} here")
+
+
+def session_for(model: Any, images: Any, layers: Any, **options: Any) -> Session:
+    """The session of a model that is opened with these options, or of a scope.
+
+    >>> import layerscope as ls
+    >>> session_for("demo", ls.demo_photo(), "_conv_stem").answer("manifest").result["model"]["source"]
+    'demo'
+    """
+    source = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+    return Session(scope_for(model, images, **options), images, layers, source=source)
 
 
 def number_text(value: Any) -> str:

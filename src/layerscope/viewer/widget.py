@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..checks import keywords
 from ..errors import LibraryMissing
-from ..plots.show import scope_for
+from ..plots.show import open_options
+from .session import session_for
 
 if TYPE_CHECKING:
     from .notebook import Widget
@@ -66,19 +67,7 @@ def widget(
             'pip install "layerscope[notebook]"; ls.view opens a page of this machine in the browser',
         ) from error
     from .notebook import Widget
-    from .session import Session
 
-    scope = scope_for(
-        model,
-        images,
-        weights=weights,
-        preprocess=preprocess,
-        size=size,
-        labels=labels,
-        backend=backend,
-        device=device,
-        trust=trust,
-    )
-    session = Session(scope, images, layers)
+    session = session_for(model, images, layers, **open_options(locals()))
     session.answer("manifest")  # what is wrong with layers and images is said here; the session keeps what is found out
     return Widget(session)

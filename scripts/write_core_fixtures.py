@@ -19,6 +19,7 @@ from layerscope.errors import LayerscopeError
 from layerscope.picture.colorbar import bar_ticks
 from layerscope.picture.numbers import digits_for, number, reading
 from layerscope.plots.rgb import rgb_colors
+from layerscope.viewer.state import FIELDS, Names, by_number
 
 TARGET = Path(__file__).resolve().parents[1] / "frontend" / "test" / "fixtures" / "core.json"
 ROWS = ("min", "mean", "max", "deviation", "sparsity", "positive", "energy", "dead", "constant", "nan", "inf")
@@ -36,6 +37,18 @@ LIMITS = (
     (-1e-9, 2e7),
     (5, 5.5),
     (0.002, 300),
+)
+VIEW_VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, 1, 3, -1, 0.5, 1.5, 101, 2**53 - 1, 2**53),
+    *("", "x", "channel", "layer", "linear", "log", "symlog", "none", "relu", "auto", "light", "dark", "null"),
+    *("x" * 2000, "x" * 2001),
+    *([], [0], [3, 17], [1, 2], [2, 1], [1, 1], [0, 100], [-1, 2], [1, 101], [0.5, 1.5], [1, 2, 3]),
+    *(["a", "b"], [None, 1], [False, True], [[1, 2], [3, 4]]),
+    *({}, {"input": "i0"}, {"layer": "l0", "input": "i1"}, {"layer": 3}, {"layer": None}, {"url": "x"}),
+    *({"3": 0.5}, {"3": 0.5, "17": -1}, {"3": "a"}, {"3": None}, {"3": True}, {"x": 1}, {"-1": 1}, {"1.5": 1}),
+    *({"": 1}, {"1e1": 1}, {" 3": 1}, {"0x3": 1}),
+    *({"scale": 2, "x": 0, "y": -1.5}, {"scale": 0, "x": 0, "y": 0}, {"scale": 1}, {"scale": 1, "x": "0", "y": 0}),
+    {"scale": 1, "x": 0, "y": 0, "z": 0},
 )
 QUERIES = (
     "0:2,4",
@@ -242,6 +255,51 @@ def colours() -> dict[str, Any]:
     return {"values": text(np.moveaxis(values, -1, 0)), "limits": limits.ravel().tolist(), "colors": text(colors)}
 
 
+def view() -> dict[str, Any]:
+    """The state of a view: how it begins, which fields hold a value, and what it becomes where another layer is shown."""
+    layers = [{"id": f"l{number}", "path": f"conv{number}", "channels": 64} for number in range(2)]
+    first, rules = {"input": "i0", "layer": "l0"}, [{"name": "pca"}]
+    names = Names(
+        {"layers": layers, "first": first, "colours": [{"name": "magma"}], "combinations": rules},
+        lambda: {"i0": "cat.jpg", "i1": "dog.jpg"},
+    )
+    moved = {
+        "beside": {"layer": "l0"},
+        "clip": [1, 99],
+        "norm": "symlog",
+        "colors": "magma",
+        "sort": "mean",
+        "find": "mean > 0",
+        "active": 3,
+        "unit": [1, 2],
+        "selected": [3],
+        "weights": {3: 0.5},
+        "target": 7,
+        "post": "relu",
+        "overlay": True,
+        "opacity": 0.5,
+        "slice": 2,
+        "query": 4,
+        "single": True,
+        "table": True,
+        "zoom": {"scale": 2, "x": 1, "y": 1},
+        "theme": "dark",
+        "input": "i1",
+    }
+    moves = [{"mode": "weights", "scale": [0, 1]}, {"mode": "pca", "scale": "layer"}, {"mode": "channel"}]
+    before = [names.merge(names.start(), moved | move) for move in moves]
+    return {
+        "start": {name: field.start for name, field in FIELDS.items()},
+        "values": [
+            [value, [name for name in FIELDS if FIELDS[name].holds(by_number(value) if name == "weights" else value)]]
+            for value in VIEW_VALUES
+        ],
+        "another layer": [
+            [names.to_page(state), names.to_page(names.merge(state, {"layer": "conv1"}))] for state in before
+        ],
+    }
+
+
 def fixtures() -> dict[str, Any]:
     """All of it."""
     with warnings.catch_warnings():
@@ -252,6 +310,7 @@ def fixtures() -> dict[str, Any]:
             "bars": bars(),
             "numbers": [list(row) for row in numbers()],
             "rgb": colours(),
+            "view": view(),
         }
 
 

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { FIGURES, LayerData } from '../src/core/layer'
 import type { Tensor } from '../src/core/payload'
-import type { MapMeta, Norm, ScaleRule } from '../src/core/types'
+import type { MapMeta, Norm, ScaleRule, ViewState } from '../src/core/types'
 
 /** A number, or what JSON has no number for. */
 export type Word = number | string
@@ -56,6 +56,11 @@ export const written: Record<string, WrittenLayer> = Object.fromEntries(
 export const bars: WrittenBar[] = all.bars
 export const numbers: [Word, string, string][] = all.numbers
 export const colors: { values: string; limits: number[]; colors: string } = all.rgb
+export const viewState: {
+  start: Record<string, unknown>
+  values: [unknown, string[]][]
+  'another layer': [ViewState, ViewState][]
+} = all.view
 export const decodedCodes: number[] = all['decoded codes']
 
 export function numberOf(word: Word): number {

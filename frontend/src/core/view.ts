@@ -73,7 +73,7 @@ const CHECKS: Record<keyof ViewState, Check> = {
   active: count,
   unit: absentOr(pair(count)),
   selected: value => Array.isArray(value) && value.every(count),
-  weights: record(key => count(Number(key)), finite),
+  weights: record(key => /^\d+$/.test(key as string), finite),
   mode: text,
   target: absentOr(count),
   post: among('none', 'relu'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -11,6 +12,7 @@ from ..channels.sort import check_sort
 from ..errors import BadOption, near
 
 LONGEST = 2000  # of a text
+LARGEST = 2**53 - 1  # whole number that a page counts to
 OWN_MODES = ("channel", "mean", "weights")
 
 State = dict[str, Any]
@@ -33,7 +35,7 @@ def _number(value: Any) -> bool:
 
 
 def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
 
 
 def _flag(value: Any) -> bool:
@@ -65,7 +67,11 @@ FIELDS: dict[str, Field] = {
     "layer": TEXT,
     "beside": _or_none(
         Field(
-            None, lambda value: isinstance(value, dict) and {*value} <= {"input", "layer"}, "an input, a layer, or both"
+            None,
+            lambda value: (
+                isinstance(value, dict) and {*value} <= {"input", "layer"} and all(map(_text, value.values()))
+            ),
+            "an input, a layer, or both",
         )
     ),
     "scale": Field(
@@ -130,17 +136,15 @@ class Names:
 
     def of_page(self, state: Mapping[str, Any]) -> State:
         """A state as a page has it, by ids, in Python's words."""
-        changed = self._named(state, lambda word, table: table[word] if word in table else _unknown(word, table))
-        if isinstance(weights := state.get("weights"), Mapping):
-            changed["weights"] = {int(channel): weight for channel, weight in weights.items()}
-        return changed
+        named = self._rename(state, lambda word, table: table[word] if word in table else _unknown(word, table))
+        return named | ({"weights": by_number(state["weights"])} if "weights" in state else {})
 
     def to_page(self, state: Mapping[str, Any]) -> State:
         """The same by ids."""
-        ids = self._named(state, _id)
+        ids = self._rename(state, _id)
         return ids | {"weights": {str(channel): weight for channel, weight in state["weights"].items()}}
 
-    def merged(self, state: Mapping[str, Any], change: Any) -> State:
+    def merge(self, state: Mapping[str, Any], change: Any) -> State:
         """A state with some fields changed; another layer puts back what holds for one layer alone. Raises `BadOption`."""
         if not isinstance(change, Mapping):
             raise BadOption(f"view={change!r:.80}: give fields by name, such as {{'layer': …, 'norm': 'log'}}")
@@ -150,15 +154,15 @@ class Names:
                 raise BadOption(f"view has no field {name!r}{near(str(name), FIELDS)}")
             if not FIELDS[name].holds(value):
                 raise BadOption(f"view: {name}={value!r:.80}: use {FIELDS[name].words}")
-        change = self._named(change, lambda word, table: table.get(_id(word, table), word))
+        change = self._rename(change, lambda word, table: table.get(_id(word, table), word))
         base = dict(state)
         if change.get("layer", base["layer"]) != base["layer"]:
             base |= {name: FIELDS[name].start for name in OF_A_LAYER}
             base["mode"] = "mean" if base["mode"] == "weights" else base["mode"]
             base["scale"] = base["scale"] if isinstance(base["scale"], str) else "channel"
-        merged = base | change
-        self._check(merged)
-        return merged
+        base |= change
+        self._check(base)
+        return base
 
     def _check(self, state: State) -> None:
         """Raises `BadOption` for what this model doesn't have."""
@@ -178,17 +182,24 @@ class Names:
         if state["mode"].partition(":")[0] not in modes:
             raise BadOption(f"view: mode={state['mode']!r}: use {', '.join(modes)}{near(state['mode'], modes)}")
 
-    def _named(self, state: Mapping[str, Any], name: Callable[[Any, Mapping[str, str]], Any]) -> State:
+    def _rename(self, state: Mapping[str, Any], name: Callable[[Any, Mapping[str, str]], Any]) -> State:
         """The state with other names for its layers and images."""
         tables: dict[str, Mapping[str, str]] = {"layer": self.layers, "input": self.inputs()}
 
-        def renamed(part: Mapping[str, Any]) -> State:  # "" is none at all
+        def rename(part: Mapping[str, Any]) -> State:  # "" is none at all
             return {
                 key: name(word, tables[key]) if key in tables and word != "" else word for key, word in part.items()
             }
 
         beside = state.get("beside")
-        return renamed(state) | ({"beside": renamed(beside)} if isinstance(beside, Mapping) else {})
+        return rename(state) | ({"beside": rename(beside)} if isinstance(beside, Mapping) else {})
+
+
+def by_number(weights: Any) -> Any:
+    """Weights by the number of their channel, where JSON has that as text; what isn't one stays as it is."""
+    if not isinstance(weights, Mapping):
+        return weights
+    return {int(key) if re.fullmatch("[0-9]+", str(key)) else key: weight for key, weight in weights.items()}
 
 
 def _id(word: Any, table: Mapping[str, str]) -> str:

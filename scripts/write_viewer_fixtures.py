@@ -17,7 +17,7 @@ from layerscope.combinations.registry import combined
 from layerscope.core.placement import Placement
 from layerscope.core.receptive_field import WHOLE, Field, window
 from layerscope.viewer.combine import combination_payload
-from layerscope.viewer.encoding import decoded
+from layerscope.viewer.encoding import decode
 from layerscope.viewer.maps import map_payload
 from layerscope.viewer.payload import unpack
 
@@ -80,7 +80,7 @@ def read(one: ls.FeatureMap, encoding: str) -> dict[str, Any]:
     meta, tensors = unpack(data)
     known: dict[str, Any] = {"bytes": text(data), "meta": meta, "dtype": str(tensors["values"].dtype)}
     if encoding != "u8":
-        numbers = decoded(tensors["values"], meta["exponent"], tensors.get("offsets"))
+        numbers = decode(tensors["values"], meta["exponent"], tensors.get("offsets"))
         known["values"] = text(numbers.astype("<f4").tobytes())
     known["true"] = text(np.moveaxis(one.values[0], -1, 0).astype("<f4").tobytes())
     if "row_cells" in tensors and not one.layer.attention:

@@ -53,6 +53,16 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:] if plain else text
 
 
+def sentence(text: str) -> str:
+    """Prose with a capital letter and a full stop.
+
+    >>> sentence("there is no layer 'l9' here"), sentence("layer 'l9'? Did you mean 'l8'?")
+    ("There is no layer 'l9' here.", "Layer 'l9'? Did you mean 'l8'?")
+    """
+    text = capitalised(text)
+    return text if text.endswith((".", "?", "!", "…")) else f"{text}."
+
+
 def legible(text: str) -> str:
     r"""`text` as it is drawn: printable, and its accents in one character with their letter.
 

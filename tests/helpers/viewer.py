@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import layerscope as ls
 from layerscope.core.layer import Layer
 from layerscope.testing.tiny import Step, TinyBackend, TinyModel, tiny_model
-from layerscope.viewer.encoding import decoded
+from layerscope.viewer.encoding import decode
 from layerscope.viewer.payload import unpack
 from layerscope.viewer.session import Reply, Session
 
@@ -94,4 +94,4 @@ def read(reply: Reply) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 def values_of(reply: Reply) -> NDArray[np.float32]:
     """`[*spatial, channel]` as a page reads them."""
     meta, tensors = read(reply)
-    return np.moveaxis(decoded(tensors["values"], meta["exponent"], tensors.get("offsets")), 0, -1)
+    return np.moveaxis(decode(tensors["values"], meta["exponent"], tensors.get("offsets")), 0, -1)

@@ -102,7 +102,7 @@ def test_what_is_wrong_is_said_by_the_name_of_its_error(page):
     assert message == {
         "id": "a-1",
         "ok": False,
-        "error": {"kind": "BadOption", "message": "there is no layer 'nowhere' here"},
+        "error": {"kind": "BadOption", "message": "There is no layer 'nowhere' here."},
     }
     assert page.ask("unknown")[0]["error"]["kind"] == "BadOption"
     page.say("a-2", params=3)
@@ -167,14 +167,14 @@ def test_the_last_view_that_goes_releases_all_and_another_one_finds_it_working(p
     page.ask("map", input="i0", layer="l0")
     page.say("b-1", "map", params={"input": "i0", "layer": "l0"})
     page.reply()
-    assert session._cache.held and len(threads()) > before
+    assert session._cache.nbytes and len(threads()) > before
     page.say("a-gone", "gone")
     assert page.next() == ({"id": "who"}, [])
     page.say("b-here", "here")
-    assert session._cache.held
+    assert session._cache.nbytes
     ending = list(threads())
     page.say("b-gone", "gone")
-    assert not session._cache.held
+    assert not session._cache.nbytes
     for each in ending[before:]:
         each.join(20)
     assert page.ask("map", input="i0", layer="l0")[0]["ok"]
@@ -187,6 +187,6 @@ def test_views_whose_window_was_closed_hold_nothing_when_another_one_goes(page, 
         page.reply()
     page.say("a-gone", "gone")
     until = time.monotonic() + 20
-    while session._cache.held and time.monotonic() < until:
+    while session._cache.nbytes and time.monotonic() < until:
         time.sleep(0.01)
-    assert not session._cache.held and not page.channel._lanes
+    assert not session._cache.nbytes and not page.channel._lanes

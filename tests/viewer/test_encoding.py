@@ -10,7 +10,7 @@ import layerscope as ls
 from helpers.arrays import noise
 from layerscope.picture.codes import marked
 from layerscope.picture.norms import Curve
-from layerscope.viewer.encoding import decoded, stored
+from layerscope.viewer.encoding import decode
 from layerscope.viewer.maps import map_payload
 from layerscope.viewer.payload import unpack
 
@@ -26,7 +26,7 @@ def planes_of(elements):
 def again(values):
     """The values `[height, width, channel]` as a page reads them from a payload."""
     meta, tensors = unpack(map_payload(ls.FeatureMap.of_array(values, "hwc")))
-    return np.moveaxis(decoded(tensors["values"], meta["exponent"], tensors.get("offsets")), 0, -1), tensors
+    return np.moveaxis(decode(tensors["values"], meta["exponent"], tensors.get("offsets")), 0, -1), tensors
 
 
 @settings(deadline=None)
@@ -123,4 +123,3 @@ def test_blocks_of_any_size_give_the_same(monkeypatch):
         data = map_payload(ls.FeatureMap.of_array(np.moveaxis(planes, 0, -1), "hwc"))
         whole = whole or data
         assert data == whole
-    assert stored.__doc__

@@ -38,7 +38,7 @@ v""",
     "print(json.dumps(w.view))",
     """w.view = {"layer": "_blocks.1._expand_conv", "norm": "symlog", "weights": {3: 0.5, 7: -1}}""",
     """w.view = {"layer": "nowhere"}""",
-    """print(old._session._cache.held, "bytes,", len(old._channel._lanes), "threads")""",
+    """print(old._session._cache.nbytes, "bytes,", len(old._channel._lanes), "threads")""",
 ]
 MARIMO = f"""import marimo
 

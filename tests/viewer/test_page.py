@@ -118,7 +118,7 @@ def test_paths_are_no_ids(viewer):
 
 
 def test_memory_stays_flat_over_200_switches_of_layers(scope, photo, monkeypatch):
-    monkeypatch.setattr("layerscope.viewer.session.KEPT", 1 << 16)
+    monkeypatch.setattr("layerscope.viewer.session.ROOM", 1 << 16)
     with ls.view(scope, photo, browser=False) as viewer:
         client = Client(viewer)
         layers = [layer["id"] for layer in client.ask("manifest")[0]["result"]["layers"] if layer["kind_of"] != "none"]

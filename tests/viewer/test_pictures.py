@@ -1,6 +1,10 @@
 """What a page saves is the picture that Python draws of the same."""
 
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 import layerscope as ls
 from helpers.viewer import PHOTO, id_of, shapes_session, tiny_session
@@ -80,6 +84,35 @@ def test_a_slice_of_a_volume_and_a_query_of_attention():
     assert drawn == ls.sheet(ls.attention(fm, 7)).png()
 
 
+def colors(data):
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("what", ["sheet", "combined", "overlay"])
+def test_two_views_beside_each_other_are_one_picture(session, what):
+    view = {"mode": "channel", "active": 1}
+    one, other = colors(png(session, what, **view)), colors(png(session, what, **view, layer="l2"))
+    both = colors(png(session, what, **view, beside={"layer": "l2"}))
+    assert both.shape[1] == one.shape[1] + other.shape[1]
+    assert np.array_equal(both[: len(one), : one.shape[1]], one)
+    assert np.array_equal(both[: len(other), one.shape[1] :], other)
+    assert (
+        png(session, what, **view, beside={"layer": "l0"})
+        == png(session, what, **view, beside={})
+        == png(session, what, **view)
+    )
+
+
+def test_the_view_beside_may_have_fewer_channels_and_slices():
+    session = shapes_session()
+    few, many = (id_of(session, path) for path in ("windows", "volume"))
+    for mode, more in (("channel", {"active": 2, "slice": 4}), ("weights", {"weights": {"0": 1, "2": 1}})):
+        view = {"layer": many, "mode": mode, **more}
+        both = colors(png(session, "combined", **view, beside={"layer": few}))
+        assert both.shape[1] > colors(png(session, "combined", **view)).shape[1]
+
+
 def test_pages_of_a_sheet_are_counted(session):
     view = {"input": "i0", "layer": "l0"}
     assert session.answer("picture", {"view": view, "what": "sheet"}).result["pages"] == 1
@@ -110,6 +143,8 @@ def test_pages_of_a_sheet_are_counted(session):
         {"single": True, "active": "0"},
         {"input": "i7"},
         {"layer": "conv1"},
+        {"beside": {"layer": "l9"}},
+        {"beside": {"input": ["i0"]}},
     ],
 )
 def test_a_view_that_draws_nothing_is_refused_in_a_sentence(session, view):

@@ -12,11 +12,12 @@ from PIL import Image
 
 import layerscope as ls
 from helpers.wording import raises, warns
+from layerscope.combinations.registry import combined
 from layerscope.testing import TinyBackend, tiny_model
 from layerscope.testing.tiny import Step, TinyModel
 from layerscope.viewer import report as reports
-from layerscope.viewer.packing import packed, unpacked
 from layerscope.viewer.payload import unpack
+from layerscope.viewer.report import pack_text, unpack_text
 
 
 def held(path):
@@ -57,7 +58,7 @@ def test_it_holds_the_values_of_the_layers(scope, written):
     assert [layer["path"] for layer in manifest["layers"]] == ["_conv_stem", "_swish:1"]
     maps = scope.capture(ls.demo_photo(), ["_conv_stem", "_swish:1"])
     for layer in manifest["layers"]:
-        meta, tensors = unpack(unpacked(parts[f"map:i0:{layer['id']}"]))
+        meta, tensors = unpack(unpack_text(parts[f"map:i0:{layer['id']}"]))
         values = np.moveaxis(maps[layer["path"]].values[0], -1, 0)
         read = tensors["values"].astype(np.float32) * 2.0 ** meta["exponent"]
         if "offsets" in tensors:
@@ -65,7 +66,7 @@ def test_it_holds_the_values_of_the_layers(scope, written):
         assert np.abs(read - values).max() <= np.ptp(values) / 240
         mean = dict(zip(meta["figures"], tensors["statistics"], strict=True))["mean"]
         assert np.allclose(mean, values.mean((1, 2)), rtol=1e-5, atol=1e-7)
-    meta, tensors = unpack(unpacked(parts["photo:i0"]))
+    meta, tensors = unpack(unpack_text(parts["photo:i0"]))
     assert meta["photo"] == [300, 451]
     assert tensors["image"].tobytes()[:3] == b"\xff\xd8\xff"
 
@@ -85,7 +86,7 @@ def test_it_needs_no_server_and_asks_nobody(written):
     assert not re.search(r"<(script|link|img|iframe)[^>]*\b(src|href)=\"(?!data:,)", text)
 
 
-def test_predictions_and_linear_combinations_are_in_it(scope, written):
+def test_predictions_and_combinations_are_in_it(scope, written):
     manifest, parts = held(written)
     top = manifest["inputs"][0]["predictions"][0]
     assert top["label"] == "tiger cat"
@@ -93,10 +94,18 @@ def test_predictions_and_linear_combinations_are_in_it(scope, written):
     assert "pca" in offered and "score-cam" not in offered
     for name in offered:
         assert any(key.startswith("combine:") and key.split(":")[3] == name for key in parts), name
-    meta, tensors = unpack(unpacked(parts["combine:i0:l0:pca"]))
+    meta, tensors = unpack(unpack_text(parts["combine:i0:l0:pca"]))
     assert meta["linear"] and tensors["weights"].shape == (3, 32)
+    assert {"grad-cam", "max", "norm", "deviation", "layer-cam"} & offered == {"max", "norm", "deviation"} | (
+        {"grad-cam", "layer-cam"} if scope.backend.gradients else set()
+    )
+    for name in ("max", "norm", "deviation"):
+        meta, tensors = unpack(unpack_text(parts[f"combine:i0:l0:{name}"]))
+        expected = combined(scope.capture(ls.demo_photo(), "_conv_stem")["_conv_stem"], name).values[0]
+        assert not meta["linear"] and tensors["values"].dtype == np.float16
+        assert np.abs(tensors["values"][0] - expected[..., 0]).max() <= np.ptp(expected) / 480
     if "cam" in offered:
-        assert parts[f"combine:i0:l1:cam:{top['index']}"] == parts["combine:i0:l1:cam"]
+        assert parts[f"combine:i0:l1:cam:{top['index']}"] == "combine:i0:l1:cam"
 
 
 @pytest.mark.parametrize(("after", "most"), [("noise", 8e6), ("relu", 5e6)])
@@ -106,7 +115,7 @@ def test_64_channels_of_224_pixels_are_small(tmp_path, photo, after, most):
     scope = tiny(noise=lambda _: noise, relu=lambda _: np.maximum(noise, 0))
     path = ls.report(scope, photo, after, tmp_path / "r.html")
     assert path.stat().st_size < most
-    _, tensors = unpack(unpacked(held(path)[1]["map:i0:l0"]))
+    _, tensors = unpack(unpack_text(held(path)[1]["map:i0:l0"]))
     assert tensors["values"].dtype == np.float16
 
 
@@ -126,7 +135,7 @@ def test_too_much_gets_8_bits_then_fewer_layers_and_says_so(tmp_path, photo, mon
         sizes[most] = path.stat().st_size
         assert sizes[most] <= most
         kept = [layer["path"] for layer in manifest["layers"]]
-        kinds = {unpack(unpacked(parts[key]))[1]["values"].dtype for key in parts if key.startswith("map:")}
+        kinds = {unpack(unpack_text(parts[key]))[1]["values"].dtype for key in parts if key.startswith("map:")}
         if most == 50_000_000:
             assert kinds == {np.dtype(np.float16)} and len(kept) == 3
             assert not manifest["notes"]
@@ -187,7 +196,7 @@ def test_several_photos_and_what_has_no_pixels(tmp_path, photo):
 def test_packing_loses_nothing(size):
     data = np.random.default_rng(size).integers(0, 4, size, np.uint8).tobytes()
     for halves in (False, True):
-        assert unpacked(packed(data, halves=halves)) == data
+        assert unpack_text(pack_text(data, halves=halves)) == data
 
 
 def test_the_same_report_twice_is_the_same_file(tmp_path, scope, written):

@@ -56,7 +56,7 @@ def test_what_the_session_refuses_is_an_answer(server):
     answer = server.ask("nothing")
     assert answer.status == 200
     assert answer.message["ok"] is False
-    assert answer.message["error"] == {"kind": "BadOption", "message": "no op 'nothing'"}
+    assert answer.message["error"] == {"kind": "BadOption", "message": "No op 'nothing'."}
 
 
 def test_a_fault_of_ours_is_an_answer_and_is_logged(server, caplog):
@@ -92,7 +92,7 @@ def test_what_waits_is_cancelled_before_it_begins(server):
     running = begin(server)
     until(lambda: server.session.begun)
     waiting = begin(server, "fast", "waiting-1")
-    until(lambda: "waiting-1" in server.lanes._running)
+    until(lambda: "waiting-1" in server.lanes._jobs)
     server.ask("cancel", {"of": "waiting-1"}, id="c-1")
     waiting.join(10)
     assert waiting.answers[0].message["error"]["kind"] == "Cancelled"
@@ -110,14 +110,14 @@ def test_a_client_that_leaves_cancels_its_work_and_what_it_had_waiting(server):
         connections.append(
             server.raw(f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
         )
-        until(lambda id=id: id in server.lanes._running)
+        until(lambda id=id: id in server.lanes._jobs)
     until(lambda: server.session.begun)
     for connection in reversed(connections):
         connection.close()
     until(lambda: server.session.ended == ["left-1"])
     assert server.ask("map", id="next").message["ok"]
     assert server.session.begun == ["left-1", "next"]
-    assert not server.lanes._running
+    assert not server.lanes._jobs
 
 
 def test_an_id_that_is_being_answered_is_not_taken_twice(server):
@@ -135,7 +135,7 @@ def test_the_queue_has_an_end(server, monkeypatch):
     until(lambda: server.session.begun)
     for number in range(3):
         threads.append(begin(server, "fast", f"waiting-{number}"))
-        until(lambda number=number: f"waiting-{number}" in server.lanes._running)
+        until(lambda number=number: f"waiting-{number}" in server.lanes._jobs)
     assert server.ask("map", id="one-more").status == 503
     server.ask("cancel", {"of": "slow-1"}, id="c")
     for thread in threads:
@@ -147,7 +147,7 @@ def test_closing_ends_what_runs_and_frees_the_port(server):
     thread = begin(server)
     until(lambda: server.session.begun)
     waiting = begin(server, "fast", "waiting-1")
-    until(lambda: len(server.lanes._running) == 2)
+    until(lambda: len(server.lanes._jobs) == 2)
     before = threading.active_count()
     start = time.monotonic()
     server.close()

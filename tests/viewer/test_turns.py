@@ -12,7 +12,7 @@ from helpers.viewer import PHOTO, ShapesBackend, shapes_model, shapes_session, t
 from layerscope.backends.protocol import Captured
 from layerscope.errors import BadOption, Cancelled
 from layerscope.testing.tiny import Step, TinyBackend, TinyModel, tiny_model
-from layerscope.viewer.session import Asked, Session
+from layerscope.viewer.session import Question, Session
 from layerscope.viewer.turns import WAITING, AtWork, Job, Turns, turns_of
 
 
@@ -176,11 +176,11 @@ def test_turns_belong_to_a_model_and_last_as_long_as_someone_holds_them():
 
 
 def test_what_is_kept_stays_within_its_bytes_over_many_switches():
-    session = shapes_session(kept=20_000)
+    session = shapes_session(room=20_000)
     layers = [each["id"] for each in session.answer("manifest").result["layers"] if each["kind_of"] != "none"]
     for number in range(200):
         assert ask(session, layers[number * 7 % len(layers)]).buffers
-        assert session._cache.held <= 20_000
+        assert session._cache.nbytes <= 20_000
     fm = session.scope.capture(PHOTO, "map")["map"]
     np.testing.assert_allclose(values_of(ask(session, layers[0])), fm.values[0], rtol=2**-11)
 
@@ -198,10 +198,10 @@ def test_a_map_that_is_kept_owns_its_memory_and_not_all_that_its_framework_holds
     session = Session(ls.open(tiny_model(), backend=Hoarder(), preprocess="unit", size=8), PHOTO)
     shared = session.scope.capture(PHOTO, "conv1")["conv1"]
     assert np.shares_memory(shared.values, Hoarder.arena)
-    kept = session._captures.map_of(session._wanted(Asked({"input": "i0", "layer": "l0"}, (), Job("")))[1])
+    kept = session._captures.map_of(session._subject(Question({"input": "i0", "layer": "l0"}, (), Job("")))[1])
     assert not np.shares_memory(kept.values, Hoarder.arena)
 
 
 def test_a_map_larger_than_all_that_is_kept_is_answered_all_the_same():
-    session = Session(ls.open(shapes_model(), backend=ShapesBackend(), preprocess="unit", size=8), PHOTO, kept=10)
-    assert ask(session).buffers == ask(session).buffers and session._cache.held == 0
+    session = Session(ls.open(shapes_model(), backend=ShapesBackend(), preprocess="unit", size=8), PHOTO, room=10)
+    assert ask(session).buffers == ask(session).buffers and session._cache.nbytes == 0

@@ -156,9 +156,9 @@ def test_close_frees_what_it_holds(scope, photo):
     widget = scope.widget(photo)
     widget._repr_mimebundle_()
     session = widget._session
-    assert session._cache.held
+    assert session._cache.nbytes
     widget.close()
-    assert not session._cache.held and widget.comm is None
+    assert not session._cache.nbytes and widget.comm is None
     widget.close()
 
 

@@ -2,10 +2,10 @@
 
 import { computed, effect, type ReadonlySignal, signal } from '@preact/signals'
 import { drag, matrix, rectified, rgb, weighted } from '../core/combine'
+import { halves } from '../core/half'
 import { pixel, usualColors } from '../core/paint'
 import { type Scale, scaleOfPlane } from '../core/scale'
 import type { CombineMeta, LayerInfo } from '../core/types'
-import { sentence } from '../panes/words'
 import type { App, Payload } from './app'
 import { type Source, Tiles } from './raster'
 import type { Side } from './side'
@@ -85,7 +85,7 @@ export class Combiner {
           if (!stopped.aborted) this.answer.value = { payload, layer, input }
         },
         (error: Error) => {
-          if (!stopped.aborted) this.failed.value = sentence(error.name === 'AbortError' ? 'Cancelled' : error.message)
+          if (!stopped.aborted) this.failed.value = error.name === 'AbortError' ? 'Cancelled.' : error.message
         },
       )
     })
@@ -126,7 +126,8 @@ export class Combiner {
     if (about.linear) {
       planes = matrix(source, tensors['weights']!.data as Float32Array, tensors['bias']!.data, about.post)
     } else {
-      const { data, shape } = tensors['values'] as unknown as { data: Float32Array; shape: number[] }
+      const { data: numbers, dtype, shape } = tensors['values']!
+      const data = dtype === 'F16' ? Float32Array.from(numbers, bits => halves()[bits]!) : (numbers as Float32Array)
       const size = source.rows * source.columns
       for (let k = 0; k < shape[0]!; k++) planes.push(data.subarray(k * size, (k + 1) * size))
     }

@@ -1,18 +1,42 @@
 /** A picture with its title and its notes, as the page draws it where there is no Python. */
 
+import type { ViewState } from '../core/types'
 import { ramp } from '../panes/bar'
 import { draw } from '../panes/combined'
 import { paint as paintInput } from '../panes/input'
 import { FONT, inks } from '../panes/parts'
 import { paint } from '../panes/tiles'
-import { headings, reading, remarks, rule, span } from '../panes/words'
+import { headings, number, reading, remarks, rule, span } from '../panes/words'
 import type { App } from './app'
 import type { What } from './export'
 import { grid, Plate } from './raster'
+import type { Side } from './side'
+
+/** What is seen of one layer, or of two beside each other. */
+export function compose(app: App, what: What): HTMLCanvasElement {
+  const [one, other] = app.sides
+  const same = one.layer.value === other.layer.value && one.input.value === other.input.value
+  const left = single(app, one, what)
+  if (!other.shown.value || !other.source.value || same) return left
+  const right = single(app, other, what)
+  const both = document.createElement('canvas')
+  Object.assign(both, { width: left.width + right.width, height: Math.max(left.height, right.height) })
+  const canvas = both.getContext('2d')!
+  canvas.fillStyle = inks(app).paper
+  canvas.fillRect(0, 0, both.width, both.height)
+  canvas.drawImage(left, 0, 0)
+  canvas.drawImage(right, left.width, 0)
+  return both
+}
+
+/** A weighted sum in words. */
+function weighing({ weights }: ViewState): string {
+  const terms = Object.entries(weights).map(([channel, weight]) => `${number(weight)} × channel ${channel}`)
+  return `The weighted sum is ${terms.join(' + ')}.`
+}
 
 /** Title, what it is, the picture at twice its size, and notes below. */
-export function compose(app: App, what: What): HTMLCanvasElement {
-  const [side] = app.sides
+function single(app: App, side: Side, what: What): HTMLCanvasElement {
   const ratio = 2
   const [title, line] = headings(app, side)
   const map = side.combined.value
@@ -46,8 +70,12 @@ export function compose(app: App, what: What): HTMLCanvasElement {
     map && !map.pixels
       ? [`From ${span(map.scale.limits[0]!, map.scale.limits[1]!)}, in the colours ${map.colors}.`]
       : []
+  const view = app.view.value
+  const weights = view.mode === 'weights' ? [weighing(view)] : []
   const notes =
-    what === 'sheet' ? [rule(app, side), ...remarks(side).map(([text]) => text)] : [...scale, ...(map?.notes ?? [])]
+    what === 'sheet'
+      ? [rule(app, side), ...remarks(side).map(([text]) => text)]
+      : [...weights, ...scale, ...(map?.notes ?? [])]
   const canvas = document.createElement('canvas')
   const [margin, step] = [24 * ratio, 18 * ratio]
   canvas.width = Math.max(body.width + 2 * margin + 80 * ratio, 720 * ratio)

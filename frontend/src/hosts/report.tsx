@@ -11,7 +11,7 @@ import { systemGround } from './ground'
 
 interface Data {
   manifest: Manifest
-  /** base64 of gzip, by what it holds; behind `~` the even bytes come first, then the odd ones. */
+  /** base64 of gzip, by what it holds; behind `~` the even bytes come first, then the odd ones. Or the name of such a part. */
   parts: Record<string, string>
 }
 
@@ -27,7 +27,9 @@ class ReportHost implements Host {
   async request<Result>(op: string, params: Record<string, unknown> = {}): Promise<Reply<Result>> {
     const { input, layer, name, target } = params
     const key = [op, input, layer, name, target].filter(each => each !== undefined && each !== null).join(':')
-    const part = this.data.parts[key]
+    const { parts } = this.data
+    const named = parts[key]
+    const part = parts[named ?? key] ?? named
     if (part === undefined) {
       throw new RequestError({
         kind: 'NotInReport',

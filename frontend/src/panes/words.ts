@@ -79,9 +79,6 @@ export function remarks(side: Side): [text: string, codes: number[]][] {
 export const capital = (text: string) =>
   text.replace(/^[a-z-]+(?=[ ,:])/, word => word[0]!.toUpperCase() + word.slice(1))
 
-/** A message of Python as a sentence of its own; what begins with a name keeps that. */
-export const sentence = (text: string) => capital(text) + (/[.!?…]$/.test(text) ? '' : '.')
-
 export const percent = (share: number) => `${share > 0 && share < 0.001 ? '<0.1' : +(100 * share).toPrecision(3)} %`
 
 export const span = (low: number, high: number) => `${reading(low, low, high)} – ${reading(high, low, high)}`

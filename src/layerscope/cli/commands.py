@@ -120,11 +120,11 @@ def run_show(options: argparse.Namespace) -> int:
 
 def run_view(options: argparse.Namespace) -> int:
     """`layerscope view`: until Ctrl-C."""
-    from ..viewer.page import check_libraries, opened
+    from ..viewer.page import check_libraries, serve
 
     check_libraries()
     session = _session(options, None)
-    with opened(session, host=options.host, port=options.port, browser=not options.no_browser) as viewer:
+    with serve(session, host=options.host, port=options.port, browser=not options.no_browser) as viewer:
         print(viewer.url, flush=True)
         say("the page is open until Ctrl-C")
         try:

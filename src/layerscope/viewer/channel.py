@@ -12,11 +12,10 @@ from typing import Any
 
 from ..errors import BadOption
 from ..safe_text import json_text
-from .failure import LOG, failure
 from .inputs import UPLOAD_BYTES
 from .lanes import AT_ONCE, BESIDE, Lane
-from .security import Refused
-from .session import Session
+from .security import Refusal
+from .session import LOG, Session, failure
 from .turns import WAITING, Job
 
 PIECE = 6_000_000  # bytes of a message; as base64 they are 8 MB
@@ -75,9 +74,8 @@ class Channel:
                 self._answer(request)
             else:
                 self._lane("beside" if op in BESIDE else "model").put(lambda: self._answer(request))
-        except (BadOption, Refused) as error:
-            kind = {"kind": type(error).__name__, "message": str(error)}
-            self._send({"id": id, "ok": False, "error": kind}, [])
+        except (BadOption, Refusal) as error:
+            self._send({"id": id, "ok": False, "error": failure(error, str(op))}, [])
 
     def close(self) -> None:
         """End what runs and the threads, and forget what was captured."""
@@ -95,9 +93,9 @@ class Channel:
             return
         self._views.clear()
         self._send({"id": "who"}, [])
-        waiting = threading.Timer(PATIENCE, self._close_unseen)
-        waiting.daemon = True
-        waiting.start()
+        timer = threading.Timer(PATIENCE, self._close_unseen)
+        timer.daemon = True
+        timer.start()
 
     def _close_unseen(self) -> None:
         if not self._views:
@@ -117,28 +115,28 @@ class Channel:
 
     def _request(self, id: str, message: dict[str, Any], buffers: Sequence[Any]) -> Request:
         op, params = message.get("op"), message.get("params", {})
-        given = [bytes(each) for each in buffers]
+        parts = [bytes(each) for each in buffers]
         if id in self._pieces:
             try:
-                given = [b"".join(base64.b64decode(each, validate=True) for each in self._pieces.pop(id))]
+                parts = [b"".join(base64.b64decode(each, validate=True) for each in self._pieces.pop(id))]
             except binascii.Error as error:
                 raise BadOption(f"what was uploaded can't be read: {error}") from error
         if not isinstance(op, str) or not isinstance(params, dict):
             raise BadOption("a request has a name and an object of parameters")
-        return Request(id, op, params, given, message.get("base64") is True)
+        return Request(id, op, params, parts, message.get("base64") is True)
 
     def _answer(self, request: Request) -> None:
         """Send what the session answers, or why it doesn't."""
         last = time.monotonic()
 
-        def told(job: Job) -> None:
+        def observe(job: Job) -> None:
             nonlocal last
             if job.text == WAITING or time.monotonic() - last >= OFTEN:
                 last = time.monotonic()
                 self._send({"id": request.id, "progress": job.progress()}, [])
 
         try:
-            reply = self._session.answer(request.op, request.params, request.buffers, id=request.id, told=told)
+            reply = self._session.answer(request.op, request.params, request.buffers, id=request.id, observer=observe)
             json_text(reply.result, allow_nan=False)
         except Exception as error:
             self._send({"id": request.id, "ok": False, "error": failure(error, request.op)}, [])

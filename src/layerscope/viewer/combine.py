@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays.ranges import every_percent
+from ..channels.statistics import figures
 from ..combinations.reduce import mean
 from ..combinations.registry import RULES, Rule, combined, rule_named
 from ..core.feature_map import FeatureMap
@@ -15,7 +17,9 @@ from ..errors import BadOption
 from ..plots.groups import group_colors, group_words
 from ..plots.rgb import is_rgb, rgb_limits
 from ..scope.scope import Scope
-from .captures import Captures, Wanted
+from .captures import Captures, Subject
+from .encoding import encode
+from .maps import ranges_of
 from .payload import pack
 
 LABELS = {
@@ -58,7 +62,7 @@ ARGUMENTS = {"nmf": "count", "clusters": "count", "similarity": "unit", "attenti
 NEEDED = {"cam": "head", "ablation-cam": "scores"}  # the verb of the backend without which there is none
 
 
-def offered(scope: Scope, layers: Sequence[Layer]) -> list[dict[str, Any]]:
+def rules_for(scope: Scope, layers: Sequence[Layer]) -> list[dict[str, Any]]:
     """The combinations that make sense for a model and these layers, as the manifest has them.
 
     That of weights isn't among them: the page has the weights.
@@ -86,7 +90,7 @@ def _about(rule: Rule) -> dict[str, Any]:
     }
 
 
-def combination(captures: Captures, wanted: Wanted, name: Any, target: Any = None) -> tuple[FeatureMap, FeatureMap]:
+def combination(captures: Captures, subject: Subject, name: Any, target: Any = None) -> tuple[FeatureMap, FeatureMap]:
     """The map of one image combined by a rule's name, and the map that it is made of.
 
     Raises `BadOption` for a rule that a page may not name: one that reads a file.
@@ -97,28 +101,29 @@ def combination(captures: Captures, wanted: Wanted, name: Any, target: Any = Non
     if not (target is None or isinstance(target, str) or (isinstance(target, int) and not isinstance(target, bool))):
         raise BadOption(f"target={target!r:.40}: give a class by its number or its label")
     if rule.joint:
-        return combined(captures.attention(wanted), name), captures.map_of(wanted)
+        return combined(captures.attention(subject), name), captures.map_of(subject)
     if rule.target:
-        one = captures.aimed(wanted, target)
+        one = captures.map_with_gradient(subject, target)
         return combined(one, name), one
-    one = captures.map_of(wanted)
+    one = captures.map_of(subject)
     if not rule.model:
         result = combined(one, name)
         return (mean(result) if rule.name == "attention" else result), one
-    with captures.running(wanted.job):
+    with captures.turn(subject.job):
         return combined(one, name, target), one
 
 
-def combination_payload(result: FeatureMap, one: FeatureMap, name: str) -> bytes:
+def combination_payload(result: FeatureMap, one: FeatureMap, name: str, *, encoding: str = "f32") -> bytes:
     """The bytes of a combination of `one`, as docs/protocol.md describes them."""
-    linear = result.linear if result.spatial == one.spatial and not _from_elsewhere(name) else None
+    linear = result.linear if result.spatial == one.spatial and not _is_of_attention(name) else None
     rgb = is_rgb(result)
     count = result.shape[-1]
     if linear is not None:
         weights, bias = (part[0] if linear.weights.ndim == 3 else part for part in (linear.weights, linear.bias))
         tensors = {"weights": np.ascontiguousarray(weights.T, np.float32), "bias": bias.astype(np.float32)}
     else:
-        tensors = {"values": np.ascontiguousarray(np.moveaxis(result.values[0], -1, 0))}
+        planes = np.ascontiguousarray(np.moveaxis(result.values[0], -1, 0))
+        tensors = {"values": planes if encoding == "f32" else _shorter(result, planes)}
     if rgb:
         tensors["limits"] = np.stack(rgb_limits(result), -1).astype(np.float32)
     rule = rule_named(name)
@@ -142,18 +147,25 @@ def combination_payload(result: FeatureMap, one: FeatureMap, name: str) -> bytes
     )
 
 
-def _from_elsewhere(name: str) -> bool:
+def _shorter(result: FeatureMap, planes: np.ndarray) -> np.ndarray:
+    """float16 where that alone keeps the values, else the float32 `planes`."""
+    percents, columns = every_percent(planes.reshape(len(planes), -1)), figures(result.values)
+    values, exponent, offsets = encode(planes, ranges_of(columns["min"], columns["max"], percents))
+    return planes if exponent or offsets is not None else values
+
+
+def _is_of_attention(name: str) -> bool:
     """Whether a combination isn't one of the layer's channels at their own positions."""
     return rule_named(name).name in ("attention", "rollout")
 
 
 def _groups(result: FeatureMap) -> list[dict[str, Any]]:
     """What each factor or cluster is called, and its colour."""
-    known = result.provenance.get("groups", ()) if result.role in ("factors", "labels") else ()
-    colors = group_colors([group["number"] for group in known])
+    groups = result.provenance.get("groups", ()) if result.role in ("factors", "labels") else ()
+    colors = group_colors([group["number"] for group in groups])
     return [
         {"number": group["number"], "text": " · ".join(group_words(group, result.role)), "color": color}
-        for group, color in zip(known, colors.tolist(), strict=True)
+        for group, color in zip(groups, colors.tolist(), strict=True)
     ]
 
 

@@ -37,7 +37,7 @@ class Document:
     style: str
 
     @classmethod
-    def built(cls, title: str, program: str) -> Document:
+    def of(cls, title: str, program: str) -> Document:
         """With a program of the front end as it was built: `page` or `report`."""
         static = resources.files("layerscope.viewer").joinpath("static")
         files = (f"{program}.js", "style.css")
@@ -60,17 +60,17 @@ class Document:
         }
         return "; ".join(f"{name} {value}" for name, value in rules.items())
 
-    def html(self, data: str = "", *, policed: bool = False) -> str:
+    def html(self, data: str = "", *, with_policy: bool = False) -> str:
         """The whole text; with JSON that the program reads, and with its policy where no server sends that."""
-        policy = f'<meta http-equiv="Content-Security-Policy" content="{self.policy()}">\n' if policed else ""
-        held = f'<script type="application/json" id="{DATA}">{_in_html(data)}</script>\n' if data else ""
+        policy = f'<meta http-equiv="Content-Security-Policy" content="{self.policy()}">\n' if with_policy else ""
+        script = f'<script type="application/json" id="{DATA}">{_in_html(data)}</script>\n' if data else ""
         return (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f"{policy}"
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             '<link rel="icon" href="data:,">\n'
             f"<title>{html.escape(printable(self.title))}</title>\n<style>{self.style}</style>\n</head>\n<body>\n"
-            f'<div id="{ROOT}"></div>\n{held}<script>{self.program}</script>\n</body>\n</html>\n'
+            f'<div id="{ROOT}"></div>\n{script}<script>{self.program}</script>\n</body>\n</html>\n'
         )
 
 

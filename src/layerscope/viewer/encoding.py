@@ -14,7 +14,7 @@ CLOSE = 1 / 512  # of a value: less than half a code of a logarithmic scale
 BLOCK = 1 << 17
 
 
-class Stored(NamedTuple):
+class Encoding(NamedTuple):
     """`values` float16 or float32, `[channel, *spatial]`; the numbers are `values * 2**exponent + offsets`."""
 
     values: np.ndarray
@@ -35,7 +35,7 @@ class Range(NamedTuple):
     zero: np.ndarray
 
 
-def stored(planes: np.ndarray, looked_at: Range) -> Stored:
+def encode(planes: np.ndarray, ranges: Range) -> Encoding:
     """float32 `planes` `[channel, *spatial]` in as few bytes as keep them.
 
     Float16 keeps them where no finite number becomes ±inf, none but 0 becomes 0 or loses digits for being small, and none is
@@ -44,13 +44,13 @@ def stored(planes: np.ndarray, looked_at: Range) -> Stored:
     lie far from 0 beside their range. Whatever it wouldn't keep stays float32.
 
     >>> def over(low, high): return Range(*np.array([[low], [high], [low], [high - low]]), np.array([False]))
-    >>> stored(np.array([[1.0, 2.0]], np.float32), over(1, 2)).values.dtype
+    >>> encode(np.array([[1.0, 2.0]], np.float32), over(1, 2)).values.dtype
     dtype('float16')
-    >>> stored(np.array([[1e6, 2e6]], np.float32), over(1e6, 2e6)).exponent
+    >>> encode(np.array([[1e6, 2e6]], np.float32), over(1e6, 2e6)).exponent
     6
-    >>> stored(np.array([[1000.0, 1000.3]], np.float32), over(1000, 1000.3)).offsets.tolist()
+    >>> encode(np.array([[1000.0, 1000.3]], np.float32), over(1000, 1000.3)).offsets.tolist()
     [1000.0]
-    >>> stored(np.array([[1e-9, 1e9]], np.float32), over(1e-9, 1e9)).values.dtype
+    >>> encode(np.array([[1e-9, 1e9]], np.float32), over(1e-9, 1e9)).values.dtype
     dtype('float32')
     """
     least, most = _sizes(planes)
@@ -59,25 +59,25 @@ def stored(planes: np.ndarray, looked_at: Range) -> Stored:
         # The largest lies between 2^14 and 2^15: that leaves the most room below, and some above for an offset.
         exponent = int(np.frexp(most)[1]) - 15
         if np.ldexp(np.float64(least), -exponent) < LEAST:
-            return Stored(planes)
+            return Encoding(planes)
     halves = np.empty(planes.shape, np.float16)
-    off = ~_encode(planes, halves, exponent, looked_at)
+    off = ~_fill(planes, halves, exponent, ranges)
     if not off.any():
-        return Stored(halves, exponent)
+        return Encoding(halves, exponent)
     # Where 0 is among the values, an offset that float16 has itself: 0 stays 0.
-    rounded = decoded(np.ldexp(looked_at.middle, -exponent).astype(np.float16), exponent)
-    offsets = np.where(off, np.where(looked_at.zero, rounded, looked_at.middle), 0).astype(np.float32)
-    shifted, part = np.empty((int(off.sum()), *planes.shape[1:]), np.float16), planes[off]
-    if not _encode(part, shifted, exponent, Range(*(each[off] for each in looked_at)), offsets=offsets[off]).all():
-        return Stored(planes)
-    halves[off] = shifted
-    return Stored(halves, exponent, offsets)
+    near = decode(np.ldexp(ranges.middle, -exponent).astype(np.float16), exponent)
+    offsets = np.where(off, np.where(ranges.zero, near, ranges.middle), 0).astype(np.float32)
+    others, part = np.empty((int(off.sum()), *planes.shape[1:]), np.float16), planes[off]
+    if not _fill(part, others, exponent, Range(*(each[off] for each in ranges)), offsets=offsets[off]).all():
+        return Encoding(planes)
+    halves[off] = others
+    return Encoding(halves, exponent, offsets)
 
 
-def decoded(values: np.ndarray, exponent: int = 0, offsets: np.ndarray | None = None) -> np.ndarray:
-    """float32 of what `stored` gave, `[channel, …]`, as the page reads it.
+def decode(values: np.ndarray, exponent: int = 0, offsets: np.ndarray | None = None) -> np.ndarray:
+    """float32 of what `encode` gave, `[channel, …]`, as the page reads it.
 
-    >>> decoded(np.array([[1.5]], np.float16), 3, np.array([100.0])).tolist()
+    >>> decode(np.array([[1.5]], np.float16), 3, np.array([100.0])).tolist()
     [[112.0]]
     """
     if not exponent and offsets is None:
@@ -99,36 +99,36 @@ def _sizes(planes: np.ndarray) -> tuple[float, float]:
     return (least, most) if most else (0.0, 0.0)
 
 
-def _encode(
-    planes: np.ndarray, halves: np.ndarray, exponent: int, looked_at: Range, *, offsets: np.ndarray | None = None
+def _fill(
+    planes: np.ndarray, halves: np.ndarray, exponent: int, ranges: Range, *, offsets: np.ndarray | None = None
 ) -> np.ndarray:
     """Write the planes as float16 into `halves`; bool `[channel]`, whether that keeps them."""
-    flat, kept = halves.reshape(len(planes), -1), np.ones(len(planes), bool)
+    flat, close = halves.reshape(len(planes), -1), np.ones(len(planes), bool)
     for (channels, places), part in _blocks(planes):
-        moved = None if offsets is None else offsets[channels]
-        shifted = part if moved is None else part - moved[:, None]
-        with np.errstate(over="ignore"):  # which `_is_kept` sees
-            flat[channels, places] = np.ldexp(shifted, -exponent) if exponent else shifted
-        again = decoded(flat[channels, places], exponent, moved)
-        kept[channels] &= _is_kept(part, again, Range(*(each[channels] for each in looked_at)), moved is not None)
-    return kept
+        shift = None if offsets is None else offsets[channels]
+        differences = part if shift is None else part - shift[:, None]
+        with np.errstate(over="ignore"):  # which `_is_close` sees
+            flat[channels, places] = np.ldexp(differences, -exponent) if exponent else differences
+        again = decode(flat[channels, places], exponent, shift)
+        close[channels] &= _is_close(part, again, Range(*(each[channels] for each in ranges)), shift is not None)
+    return close
 
 
-def _is_kept(values: np.ndarray, again: np.ndarray, looked_at: Range, shifted: bool) -> np.ndarray:
+def _is_close(values: np.ndarray, again: np.ndarray, ranges: Range, offset: bool) -> np.ndarray:
     """bool `[channel]`: whether what is read again is close enough to the values `[channel, position]`."""
     with np.errstate(invalid="ignore"):
-        off = np.abs(again - values)  # NaN for NaN and for inf - inf, which are kept
-        full, nearly = looked_at.full / PARTS, (looked_at.high - looked_at.low) / PARTS
-        worst = np.fmax.reduce(off, 1, initial=0)
-        kept = worst <= full
-        doubtful = kept & (worst > nearly)
+        error = np.abs(again - values)  # NaN for NaN and for inf - inf, which are kept
+        full, nearly = ranges.full / PARTS, (ranges.high - ranges.low) / PARTS
+        worst = np.fmax.reduce(error, 1, initial=0)
+        close = worst <= full
+        doubtful = close & (worst > nearly)
         if doubtful.any():
-            part, low, high = values[doubtful], looked_at.low[doubtful, None], looked_at.high[doubtful, None]
-            inside = np.where((part >= low) & (part <= high), off[doubtful], 0)
-            kept[doubtful] = np.fmax.reduce(inside, 1, initial=0) <= nearly[doubtful]
-        if shifted:  # else float16 has the digits of each value, as it is none of the small ones
-            kept &= ~(off > CLOSE * np.abs(values)).any(1)
-    return kept
+            part, low, high = values[doubtful], ranges.low[doubtful, None], ranges.high[doubtful, None]
+            inside = np.where((part >= low) & (part <= high), error[doubtful], 0)
+            close[doubtful] = np.fmax.reduce(inside, 1, initial=0) <= nearly[doubtful]
+        if offset:  # else float16 has the digits of each value, as it is none of the small ones
+            close &= ~(error > CLOSE * np.abs(values)).any(1)
+    return close
 
 
 def _blocks(planes: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadOption, Cancelled
-from .security import Refused
+from .security import Refusal
 
 if TYPE_CHECKING:
     from .session import Reply, Session
@@ -26,7 +26,7 @@ class Lane:
     """Threads that take what is put in, in its order. They end with the process, whatever a model still does in them."""
 
     def __init__(self, name: str, threads: int = 1) -> None:
-        self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self.threads = [
             # In a copy of the caller's context, so that messages name options as the caller does.
             threading.Thread(
@@ -38,28 +38,28 @@ class Lane:
             thread.start()
 
     def put(self, function: Callable[[], Any]) -> Future[Any]:
-        """The future of `function`. Raises `Refused` where too many wait."""
-        if self._waiting.qsize() >= MOST_WAITING:
-            raise Refused(503, f"{MOST_WAITING} requests wait already")
+        """The future of `function`. Raises `Refusal` where too many wait."""
+        if self._queue.qsize() >= MOST_WAITING:
+            raise Refusal(503, f"{MOST_WAITING} requests wait already")
         future: Future[Any] = Future()
-        self._waiting.put((future, function))
+        self._queue.put((future, function))
         return future
 
     def close(self) -> None:
         """Nothing that waits is begun any more."""
         while True:
             try:
-                waiting = self._waiting.get_nowait()
+                entry = self._queue.get_nowait()
             except queue.Empty:
                 break
-            if waiting is not None:
-                waiting[0].cancel()
+            if entry is not None:
+                entry[0].cancel()
         for _ in self.threads:
-            self._waiting.put(None)
+            self._queue.put(None)
 
     def _work(self) -> None:
-        while (waiting := self._waiting.get()) is not None:
-            future, function = waiting
+        while (entry := self._queue.get()) is not None:
+            future, function = entry
             if not future.set_running_or_notify_cancel():
                 continue
             try:
@@ -68,7 +68,7 @@ class Lane:
                 future.set_exception(error)
             else:
                 future.set_result(result)
-            del waiting, future, function
+            del entry, future, function
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class _Job:
     """A request that is being answered: its work, and what tells that nobody waits for it any more."""
 
     work: Future[Any]
-    leaving: asyncio.Future[Any]
+    departure: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
 
 
@@ -86,7 +86,7 @@ class Lanes:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._lanes = {"model": Lane("model"), "beside": Lane("beside", 2), "at once": Lane("at-once")}
-        self._running: dict[str, _Job] = {}
+        self._jobs: dict[str, _Job] = {}
 
     async def answer(
         self,
@@ -95,23 +95,23 @@ class Lanes:
         params: dict[str, Any],
         *,
         buffers: Sequence[bytes] = (),
-        gone: Callable[[], Coroutine[Any, Any, Any]],
+        leave: Callable[[], Coroutine[Any, Any, Any]],
     ) -> Reply:
-        """The session's reply; its work is cancelled when `gone()` is done first, because the client has left.
+        """The session's reply; its work is cancelled when `leave()` is done first, because the client has left.
 
-        Raises what the session raises, `Refused` where too many wait, and `Cancelled`.
+        Raises what the session raises, `Refusal` where too many wait, and `Cancelled`.
         """
-        if id in self._running:
+        if id in self._jobs:
             raise BadOption(f"a request {id!r} is being answered already")
         if op == "cancel":
             self._drop(str(params.get("of", "")))
         beside = op in BESIDE or self.session.holds(op, params)
         lane = "at once" if op in AT_ONCE else "beside" if beside else "model"
         work = self._lanes[lane].put(lambda: self.session.answer(op, params, buffers, id=id))
-        answer, leaving = asyncio.wrap_future(work), asyncio.ensure_future(gone())
-        self._running[id] = _Job(work, leaving, asyncio.get_running_loop())
+        answer, departure = asyncio.wrap_future(work), asyncio.ensure_future(leave())
+        self._jobs[id] = _Job(work, departure, asyncio.get_running_loop())
         try:
-            await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({answer, departure}, return_when=asyncio.FIRST_COMPLETED)
             if answer.cancelled():
                 raise Cancelled("the request was cancelled")
             if answer.done():
@@ -122,19 +122,19 @@ class Lanes:
                 if not self._drop(id):
                     self._lanes["at once"].put(lambda: self.session.answer("cancel", {"of": id}))
                 answer.cancel()
-            leaving.cancel()
-            del self._running[id]
+            departure.cancel()
+            del self._jobs[id]
 
     def close(self) -> None:
         """End all of them, each at its next step. From any thread."""
-        for id, job in [*self._running.items()]:
+        for id, job in [*self._jobs.items()]:
             if not job.work.cancel():
                 self.session.answer("cancel", {"of": id})
-            job.loop.call_soon_threadsafe(job.leaving.cancel)
+            job.loop.call_soon_threadsafe(job.departure.cancel)
         for lane in self._lanes.values():
             lane.close()
 
     def _drop(self, id: str) -> bool:
         """Whether a job has not begun, and never will."""
-        job = self._running.get(id)
+        job = self._jobs.get(id)
         return job is not None and job.work.cancel()

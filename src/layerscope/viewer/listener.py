@@ -38,7 +38,7 @@ def bind(host: str, port: int) -> socket.socket:
 class Listener:
     """uvicorn around an application, until `close`."""
 
-    def __init__(self, app: ASGIApp, listening: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, port_socket: socket.socket) -> None:
         # Loggers of the process are left as they are, and neither signals nor the loop of the main thread are touched.
         config = uvicorn.Config(
             app,
@@ -54,7 +54,7 @@ class Listener:
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
-        self._socket = listening
+        self._socket = port_socket
         self._thread = threading.Thread(target=self._serve, name="layerscope-page", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + SLOWEST_START

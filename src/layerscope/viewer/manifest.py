@@ -16,7 +16,7 @@ from ..picture.norms import NORMS
 from ..picture.palette import palette
 from ..scope.prediction import Prediction
 from ..scope.scope import Scope
-from .combine import offered
+from .combine import rules_for
 from .inputs import Entry
 from .maps import PROTOCOL, kind_of
 
@@ -30,7 +30,7 @@ COLOURS = {
 def manifest(scope: Scope, inputs: Sequence[Entry], layers: Sequence[Layer], **more: Any) -> dict[str, Any]:
     """The manifest as JSON has it; `more` is what the session knows: `first`, `predictions`, `notes`, `view`, `caps` …"""
     predictions, source = more.pop("predictions", {}), more.pop("source", None)
-    known = next((each for each in predictions.values() if each is not None), None)
+    one = next((each for each in predictions.values() if each is not None), None)
     return {
         "protocol": PROTOCOL,
         "version": __version__,
@@ -40,12 +40,12 @@ def manifest(scope: Scope, inputs: Sequence[Entry], layers: Sequence[Layer], **m
             **({} if source is None else {"source": source}),
             "framework": scope.facts.framework or scope.backend.name,
             "text": scope.preprocess.describe(),
-            "classes": len(scope.labels or ()) or (_outputs(layers) if known is not None else 0),
+            "classes": len(scope.labels or ()) or (_outputs(layers) if one is not None else 0),
             "gradients": bool(scope.backend.gradients),
         },
         "inputs": [about_input(entry, predictions.get(entry.id)) for entry in inputs],
         "layers": [about_layer(layer, f"l{number}") for number, layer in enumerate(layers)],
-        "combinations": offered(scope, layers),
+        "combinations": rules_for(scope, layers),
         **colours(),
         "choices": {"scales": ["channel", "layer"], "norms": [*NORMS], "sorts": [*SORTS], "figures": [*FIGURES]},
         **more,

@@ -15,7 +15,7 @@ from ..core.note import Note
 from ..picture.codes import marked
 from ..picture.norms import least_above_0
 from ..safe_text import counted
-from .encoding import Range, stored
+from .encoding import Range, encode
 from .payload import pack
 from .regions import about, patches, prefix_of, regions
 
@@ -93,7 +93,7 @@ def map_payload(one: FeatureMap, *, input: str = "", layer: str = "", encoding: 
     elif encoding == "f32":
         tensors["values"] = planes
     else:
-        tensors["values"], exponent, offsets = stored(planes, looked_at(columns["min"], columns["max"], percents))
+        tensors["values"], exponent, offsets = encode(planes, ranges_of(columns["min"], columns["max"], percents))
         tensors |= {} if offsets is None else {"offsets": offsets}
     if one.tokens is not None and one.tokens.shape[1]:
         tensors["tokens"] = np.ascontiguousarray(one.tokens[0].T)
@@ -101,7 +101,7 @@ def map_payload(one: FeatureMap, *, input: str = "", layer: str = "", encoding: 
     return pack(meta, tensors)
 
 
-def looked_at(low: np.ndarray, high: np.ndarray, percents: np.ndarray) -> Range:
+def ranges_of(low: np.ndarray, high: np.ndarray, percents: np.ndarray) -> Range:
     """The ranges in which scales show the channels: from `low` to `high` and, clipped, between the percentiles 1 and 99.
 
     Where a channel is one number, or nearly, that of the layer.

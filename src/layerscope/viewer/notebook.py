@@ -30,7 +30,7 @@ class View(traitlets.TraitType):
     """A view state: what is set is checked, and what isn't named stays as it is."""
 
     def validate(self, widget: Any, value: Any) -> State:
-        return widget._names.merged(widget._trait_values.get("view") or widget._names.start(), value)
+        return widget._names.merge(widget._trait_values.get("view") or widget._names.start(), value)
 
 
 class Widget(anywidget.AnyWidget):

@@ -45,17 +45,17 @@ class Viewer:
         from .listener import Listener, bind
         from .server import application
 
-        page = Document.built(title, "page")
-        listening = bind(host, port)
-        self.port: int = listening.getsockname()[1]
+        page = Document.of(title, "page")
+        port_socket = bind(host, port)
+        self.port: int = port_socket.getsockname()[1]
         gate = Gate(host, self.port, new_token())
-        self.url = f"http://{in_address(_reached(host))}:{self.port}/?{PARAMETER}={gate.token}"
+        self.url = f"http://{in_address(_name_here(host))}:{self.port}/?{PARAMETER}={gate.token}"
         self._lanes = Lanes(session)
-        self._closed = False
+        self._open = True
         try:
-            self._listener = Listener(application(self._lanes, gate, page), listening)
+            self._listener = Listener(application(self._lanes, gate, page), port_socket)
         except BaseException:
-            listening.close()
+            port_socket.close()
             self._lanes.close()
             raise
 
@@ -79,9 +79,9 @@ class Viewer:
         >>> import layerscope as ls
         >>> ls.view("demo", ls.demo_photo(), browser=False).close()
         """
-        if self._closed:
+        if not self._open:
             return
-        self._closed = True
+        self._open = False
         self._lanes.close()
         self._listener.close()
 
@@ -94,10 +94,10 @@ class Viewer:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Viewer {'closed' if self._closed else self.url}>"
+        return f"<Viewer {self.url if self._open else 'closed'}>"
 
     def _repr_html_(self) -> str:
-        if self._closed:
+        if not self._open:
             return "layerscope: this page is closed"
         address = html.escape(self.url)
         return f'<a href="{address}" target="_blank" rel="noreferrer">layerscope: {address.partition("?")[0]}</a>'
@@ -155,10 +155,10 @@ def view(
         raise BadOption("host='' is no address", "127.0.0.1 is this machine alone, 0.0.0.0 everybody who reaches it")
     check_libraries()
     session = session_for(model, images, layers, **open_options(locals()))
-    return opened(session, host=host, port=port, browser=browser)
+    return serve(session, host=host, port=port, browser=browser)
 
 
-def opened(session: Session, *, host: str, port: int, browser: bool) -> Viewer:
+def serve(session: Session, *, host: str, port: int, browser: bool) -> Viewer:
     """The page of a session, whose first answer is made before, so that what is wrong with layers and images is said here."""
     manifest = session.answer("manifest").result
     if not is_loopback(host):
@@ -177,8 +177,8 @@ def opened(session: Session, *, host: str, port: int, browser: bool) -> Viewer:
 
 def _browse(address: str) -> None:
     """Opens the browser, if there is one that doesn't take the terminal."""
-    named = any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
-    if named or not sys.platform.startswith("linux"):
+    graphical = any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
+    if graphical or not sys.platform.startswith("linux"):
         webbrowser.open(address)
 
 
@@ -195,6 +195,6 @@ def check_libraries() -> None:
             ) from error
 
 
-def _reached(host: str) -> str:
+def _name_here(host: str) -> str:
     """What the browser of this machine calls a server that is bound to every address."""
     return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from ..checks import one_of, real, whole
 from ..combinations.attention import attention
 from ..combinations.reduce import mean, weighted
 from ..core.feature_map import FeatureMap
+from ..core.layer import Layer
 from ..core.note import Note
 from ..errors import BadOption
+from ..picture.codes import GAP
 from ..picture.picture import Picture
 from ..plots.heatmap import draw_heatmap
 from ..plots.options import DrawOptions
 from ..plots.overlay import OverlayOptions, draw_overlay
 from ..plots.sheet import draw_sheet
 from ..plots.show import draw, one_channel
-from .captures import Captures, Wanted
+from .captures import Captures, Subject
 from .combine import combination
 
 KINDS = ("sheet", "combined", "overlay")
@@ -27,20 +31,71 @@ PRINT = 100  # dots per inch that letters are meant for where `text` is 1
 LONGEST = 2000  # of a condition on channels
 
 
-def picture(captures: Captures, wanted: Wanted, params: Mapping[str, Any]) -> tuple[Picture, bytes]:
-    """The picture of a view state, and its PNG: `params` has `view`, `what`, and maybe `page` and `dpi`."""
-    view = View(params["view"])
-    what = one_of("what", params.get("what") or "sheet", KINDS)
+def picture(captures: Captures, subjects: Sequence[Subject], params: Mapping[str, Any]) -> tuple[Picture, bytes]:
+    """The picture of a view state, and its PNG: `params` has `view`, `what`, and maybe `page` and `dpi`.
+
+    Of several subjects their pictures beside each other, as a page shows them.
+    """
+    state = params["view"]
     dpi = None if params.get("dpi") is None else real("dpi", params["dpi"], 1, 100_000)
+    views = [View(state), *(View(_of_second(state, subject.layer)) for subject in subjects[1:])]
+    images = [_picture(captures, *each, params=params, dpi=dpi) for each in zip(subjects, views, strict=True)]
+    image = images[0] if len(images) == 1 else side_by_side(images)
+    return image, image.png(dpi)
+
+
+def side_by_side(images: Sequence[Picture]) -> Picture:
+    """Pictures beside each other on one paper, each with its own title and caption.
+
+    >>> import layerscope as ls, numpy as np
+    >>> one, other = ls.heatmap(np.eye(4)), ls.heatmap(np.eye(9))
+    >>> both = side_by_side([one, other])
+    >>> both.width == one.width + other.width, both.height == max(one.height, other.height)
+    (True, True)
+    """
+    height, width = max(image.height for image in images), sum(image.width for image in images)
+    pixels = np.empty((height, width, 3), np.uint8)
+    pixels[:] = images[0].palette()[GAP]
+    left = 0
+    for image in images:
+        pixels[: image.height, left : left + image.width] = image.rgb()
+        left += image.width
+    return Picture(
+        pixels,
+        (),
+        None,
+        " against ".join(image.title for image in images),
+        tuple(line for image in images for line in image.lines),
+        {"pictures": [image.about() for image in images]},
+        pages=max(image.pages for image in images),
+        theme=images[0].theme,
+    )
+
+
+def _picture(captures: Captures, subject: Subject, view: View, params: Mapping[str, Any], dpi: float | None) -> Picture:
+    what = one_of("what", params.get("what") or "sheet", KINDS)
     options = {**view.common(), "text": None if dpi is None else min(4.0, max(1.0, dpi / PRINT))}
     if what == "sheet":
         options["page"] = whole("page", params.get("page") or 0, 0)
-        drawn = _sheet(captures, wanted, view, DrawOptions(**options, **view.of_tiles()))
+        image = _sheet(captures, subject, view, DrawOptions(**options, **view.of_tiles()))
     else:
-        combined = captures.with_photo(_combined(captures, wanted, view), wanted.entry)
-        drawn = _one_map(combined, view, options, on_photo=what == "overlay")
-    drawn = drawn.themed(view.theme)
-    return drawn, drawn.png(dpi)
+        fm = captures.with_photo(_combination(captures, subject, view), subject.entry)
+        image = _one_map(fm, view, options, on_photo=what == "overlay")
+    return image.themed(view.theme)
+
+
+def _of_second(state: Mapping[str, Any], layer: Layer) -> dict[str, Any]:
+    """The state for the layer beside, which may have fewer channels and slices."""
+    channels, depth = layer.channels or 1, layer.spatial[0] if len(layer.spatial) == 3 else 1
+    active, slice, weights = (state.get(name) for name in ("active", "slice", "weights"))
+    return {
+        **state,
+        "active": 0 if isinstance(active, int) and active >= channels else active,
+        "slice": min(slice, depth - 1) if isinstance(slice, int) else slice,
+        "weights": {key: weight for key, weight in weights.items() if str(key) in map(str, range(channels))}
+        if isinstance(weights, Mapping)
+        else weights,
+    }
 
 
 class View:
@@ -91,9 +146,9 @@ class View:
 
     def weights(self) -> dict[int, float]:
         """Weights by channel; JSON has the numbers of channels as text."""
-        given = self.state.get("weights")
+        weights = self.state.get("weights")
         try:
-            return {int(channel): float(weight) for channel, weight in given.items()}  # type: ignore[union-attr]
+            return {int(channel): float(weight) for channel, weight in weights.items()}  # type: ignore[union-attr]
         except (AttributeError, TypeError, ValueError) as error:
             raise BadOption("weights are numbers by the number of their channel") from error
 
@@ -108,16 +163,16 @@ class View:
         return low, high
 
 
-def _sheet(captures: Captures, wanted: Wanted, view: View, options: DrawOptions) -> Picture:
-    one = _shown(captures.map_of(wanted), view)
-    return draw_sheet(captures.with_photo(one, wanted.entry), options)
+def _sheet(captures: Captures, subject: Subject, view: View, options: DrawOptions) -> Picture:
+    one = _part(captures.map_of(subject), view)
+    return draw_sheet(captures.with_photo(one, subject.entry), options)
 
 
-def _combined(captures: Captures, wanted: Wanted, view: View) -> FeatureMap:
+def _combination(captures: Captures, subject: Subject, view: View) -> FeatureMap:
     """The channels combined as the view says."""
     if view.mode not in OWN:
-        return _slice(combination(captures, wanted, view.mode, view.state.get("target"))[0], view)
-    one = _shown(captures.map_of(wanted), view)
+        return _slice(combination(captures, subject, view.mode, view.state.get("target"))[0], view)
+    one = _part(captures.map_of(subject), view)
     if view.mode == "channel":
         return one.select([view.whole("active")])
     if view.mode == "mean":
@@ -140,7 +195,7 @@ def _one_map(fm: FeatureMap, view: View, options: dict[str, Any], *, on_photo: b
     return draw_heatmap(fm, drawing) if flat else draw(fm, drawing)
 
 
-def _shown(one: FeatureMap, view: View) -> FeatureMap:
+def _part(one: FeatureMap, view: View) -> FeatureMap:
     """What a page shows of a map: of a volume one slice, of attention weights those of one query."""
     if one.layer.attention:
         return attention(one, view.whole("query")) if one.layer.grid is not None else one

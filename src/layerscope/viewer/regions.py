@@ -34,10 +34,10 @@ def regions(one: FeatureMap) -> dict[str, np.ndarray]:
     grid = _grid(one)
     if grid is None:
         return {}
-    found = {f"{name}_cells": _cells(grid, axis) for axis, name in enumerate(AXES)}
+    arrays = {f"{name}_cells": _cells(grid, axis) for axis, name in enumerate(AXES)}
     if grid.fields is None or any(field.unknown for field in grid.fields):
-        return found
-    return found | {f"{name}_fields": _fields(grid, axis) for axis, name in enumerate(AXES)}
+        return arrays
+    return arrays | {f"{name}_fields": _fields(grid, axis) for axis, name in enumerate(AXES)}
 
 
 def patches(one: FeatureMap) -> tuple[int, int] | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import warnings
+import zlib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,15 @@ from ..plots.show import open_options
 from ..safe_text import counted, json_text
 from ..writing import write
 from .document import Document
-from .packing import packed
 from .session import Session, session_for
 
 MOST = 50_000_000  # bytes of a file
 SUFFIXES = (".html", ".htm")
-# What is computed for each layer: weights alone, which take no room, of methods that take one run of the model at most.
-HELD = ("total", "pca", "cam", "grad-cam")
+# What is computed for each layer, by methods that take one run of the model at most: weights, which take no room, then maps.
+WEIGHTS, MAPS = ("total", "pca", "cam", "grad-cam"), ("max", "norm", "deviation", "layer-cam")
 MOST_NAMED = 8
+APART = "~"  # in front of a text: the even bytes come first, then the odd ones
+LEVEL, MEMORY, GZIP = 6, 9, 31
 
 Parts = dict[str, str]
 
@@ -78,7 +82,7 @@ def report(
 
 def write_report(session: Session, file: Path) -> None:
     """Write the report of a session, and warn of what was done to keep it small."""
-    text, notes = written(session)
+    text, notes = document_of(session)
     write(file, text.encode())
     for note in notes:
         warnings.warn(LayerscopeWarning(note), stacklevel=caller_level())
@@ -94,40 +98,40 @@ def check_file(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def written(session: Session) -> tuple[str, list[str]]:
+def document_of(session: Session) -> tuple[str, list[str]]:
     """The text of a report, and what was done to keep it small."""
     manifest = session.answer("manifest", {"predictions": "all"}).result
-    for named in (manifest["model"], *manifest["inputs"]):
-        if os.path.isabs(named.get("source") or ""):
-            named["source"] = os.path.basename(named["source"])  # where a file lies is nobody else's business
+    for entry in (manifest["model"], *manifest["inputs"]):
+        if os.path.isabs(entry.get("source") or ""):
+            entry["source"] = os.path.basename(entry["source"])  # where a file lies is nobody else's business
     inputs = [entry["id"] for entry in manifest["inputs"]]
-    shown = [layer for layer in manifest["layers"] if layer["kind_of"] != "none"]
+    layers = [layer for layer in manifest["layers"] if layer["kind_of"] != "none"]
     photos = _photos(session, manifest["inputs"])
-    page = Document.built(manifest["title"], "report")
+    page = Document.of(manifest["title"], "report")
     room = MOST - len(page.html().encode()) - len(json_text(manifest)) - _size(photos)
-    with work(len(shown) * len(inputs), "maps") as step:
-        maps, kept, notes = _fitted(session, shown, inputs, room=room, step=step)
-    combined = _combined(session, manifest, kept, room=room - _size(maps))
-    held = {name for key in combined for name in [key.split(":")[3]]}
+    with work(len(layers) * len(inputs), "maps") as step:
+        maps, layers, notes = _maps(session, layers, inputs, room=room, step=step)
+    combinations = _combinations(session, {**manifest, "layers": layers}, room=room - _size(maps))
+    names = {key.split(":")[3] for key in combinations}
     first = manifest["first"]
     manifest |= {
-        "layers": kept,
-        "combinations": [each for each in manifest["combinations"] if each["name"] in held],
+        "layers": layers,
+        "combinations": [each for each in manifest["combinations"] if each["name"] in names],
         "caps": {"request": False, "upload": False, "exact": False},
-        "first": first if first["layer"] in [layer["id"] for layer in kept] else {**first, "layer": kept[0]["id"]},
+        "first": first if first["layer"] in [layer["id"] for layer in layers] else {**first, "layer": layers[0]["id"]},
         "notes": [*manifest["notes"], *notes],
     }
-    parts = {**photos, **maps, **combined}
-    return page.html(json_text({"manifest": manifest, "parts": parts}, allow_nan=False), policed=True), notes
+    parts = {**photos, **maps, **combinations}
+    return page.html(json_text({"manifest": manifest, "parts": parts}, allow_nan=False), with_policy=True), notes
 
 
 def _photos(session: Session, inputs: Sequence[Mapping[str, Any]]) -> Parts:
     """The photos of those that have one."""
     ids = [entry["id"] for entry in inputs if entry["width"]]
-    return {f"photo:{id}": packed(session.answer("photo", {"input": id}).buffers[0]) for id in ids}
+    return {f"photo:{id}": pack_text(session.answer("photo", {"input": id}).buffers[0]) for id in ids}
 
 
-def _fitted(
+def _maps(
     session: Session, layers: Sequence[dict[str, Any]], inputs: Sequence[str], *, room: int, step: Callable[[int], None]
 ) -> tuple[Parts, list[dict[str, Any]], list[str]]:
     """The maps that there is room for: all with 16 bits, else all with 8, else those of the smallest layers.
@@ -137,66 +141,97 @@ def _fitted(
     ascending = sorted(layers, key=lambda layer: layer["bytes"])
     most = f"{MOST // 1_000_000} MB"
     for encoding in ("auto", "u8"):
-        parts, kept, left = Parts(), [], room
+        parts, ids, rest = Parts(), [], room
         for layer in ascending:
             more = {}
             for id in inputs:
                 data = session.answer("map", {"input": id, "layer": layer["id"], "encoding": encoding}).buffers[0]
-                more[f"map:{id}:{layer['id']}"] = packed(data, halves=encoding == "auto")
-                if _size(more) > left:
+                more[f"map:{id}:{layer['id']}"] = pack_text(data, halves=encoding == "auto")
+                if _size(more) > rest:
                     break
                 if encoding == "auto":
                     step(1)
-            if _size(more) > left:
+            if _size(more) > rest:
                 break
-            left -= _size(more)
+            rest -= _size(more)
             parts |= more
-            kept.append(layer["id"])
-        if len(kept) == len(layers):
+            ids.append(layer["id"])
+        if len(ids) == len(layers):
             break
     notes = []
     if encoding == "u8":
         notes.append(
             f"Values are kept in 8 bits, 240 steps of each channel's range: with 16 the file has more than {most}."
         )
-    lost = [layer["path"] for layer in layers if layer["id"] not in kept]
-    if lost:
-        names = ", ".join(lost[:MOST_NAMED]) + (", …" if len(lost) > MOST_NAMED else "")
+    absent = [layer["path"] for layer in layers if layer["id"] not in ids]
+    if absent:
+        names = ", ".join(absent[:MOST_NAMED]) + (", …" if len(absent) > MOST_NAMED else "")
         notes.append(
-            f"{counted(len(lost), 'layer')} of {len(layers)} left out, with which the file has more than {most}: {names}."
+            f"{counted(len(absent), 'layer')} of {len(layers)} left out, with which the file has more than {most}: {names}."
         )
-    if not kept:
+    if not ids:
         raise BadOption(
             f"a report has at most {most}, which no layer chosen fits into for {counted(len(inputs), 'image')}",
             "choose other layers or fewer images; layerscope view shows any",
         )
-    return parts, [layer for layer in layers if layer["id"] in kept], notes
+    return parts, [layer for layer in layers if layer["id"] in ids], notes
 
 
-def _combined(
-    session: Session, manifest: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], *, room: int
-) -> Parts:
-    """The combinations that the page makes of weights, where a layer has them, for the first class of each image."""
-    rules = [rule for rule in manifest["combinations"] if rule["name"] in HELD]
+def _combinations(session: Session, manifest: Mapping[str, Any], *, room: int) -> Parts:
+    """The combinations that there is room for, where a layer has them, for the first class of each image."""
+    rules = {rule["name"]: rule for rule in manifest["combinations"]}
     parts: Parts = {}
-    for entry in manifest["inputs"]:
-        top = (entry["predictions"] or [{}])[0].get("index")
-        for layer in layers:
-            for rule in rules:
-                asked = {"input": entry["id"], "layer": layer["id"], "name": rule["name"]}
-                key = ":".join(["combine", *asked.values()])
-                try:
-                    data = session.answer(
-                        "combine", asked | ({"target": top} if rule["needs"] == "target" else {})
-                    ).buffers[0]
-                except LayerscopeError:
-                    continue  # this layer has none: no positions, no gradients, not the one before the head
-                text = packed(data)
-                new = {key: text} if rule["needs"] != "target" else {key: text, f"{key}:{top}": text}
-                if _size(parts) + _size(new) <= room:
-                    parts |= new
+    for names in (WEIGHTS, MAPS):
+        for entry, layer, name in product(manifest["inputs"], manifest["layers"], names):
+            if name in rules:
+                more = _combination(session, entry, layer["id"], rules[name])
+                if _size(parts) + _size(more) <= room:
+                    parts |= more
     return parts
+
+
+def _combination(session: Session, entry: Mapping[str, Any], layer: str, rule: Mapping[str, Any]) -> Parts:
+    """One of them, under its name and, where it is for a class, under that of the class, which leads to the first."""
+    params = {"input": entry["id"], "layer": layer, "name": rule["name"]}
+    key = ":".join(["combine", *params.values()])
+    top = entry["predictions"][0]["index"] if rule["needs"] == "target" and entry["predictions"] else None
+    try:
+        reply = session.answer("combine", {**params, "target": top, "encoding": "auto"})
+    except LayerscopeError:
+        return {}  # this layer has none: no positions, no gradients, not the one before the head
+    text = min((pack_text(reply.buffers[0], halves=halves) for halves in (False, True)), key=len)
+    return {key: text} | ({} if top is None else {f"{key}:{top}": key})
 
 
 def _size(parts: Parts) -> int:
     return sum(len(key) + len(text) + 6 for key, text in parts.items())
+
+
+def pack_text(data: bytes, *, halves: bool = False) -> str:
+    """The bytes as base64 of gzip. `halves`: most of them are numbers of two bytes, which pack smaller with these apart.
+
+    Repeats are looked for only where that makes it smaller, which it doesn't in noise with many zeros, as behind a ReLU.
+
+    >>> unpack_text(pack_text(b"12345678")), unpack_text(pack_text(b"12345678", halves=True)), pack_text(b"", halves=True)[0]
+    (b'12345678', b'12345678', '~')
+    """
+    apart = halves and len(data) % 2 == 0
+    stream = data[::2] + data[1::2] if apart else data
+    strategies = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY) if apart else (zlib.Z_DEFAULT_STRATEGY,)
+    smallest = min((_deflate(stream, strategy) for strategy in strategies), key=len)
+    return (APART if apart else "") + base64.b64encode(smallest).decode()
+
+
+def unpack_text(text: str) -> bytes:
+    """What `pack_text` was given."""
+    data = zlib.decompress(base64.b64decode(text.removeprefix(APART)), GZIP)
+    if not text.startswith(APART):
+        return data
+    whole = bytearray(len(data))
+    whole[::2], whole[1::2] = data[: len(data) // 2], data[len(data) // 2 :]
+    return bytes(whole)
+
+
+def _deflate(data: bytes, strategy: int) -> bytes:
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP, MEMORY, strategy)
+    return packer.compress(data) + packer.flush()

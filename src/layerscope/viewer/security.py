@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..safe_text import sentence
+
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
@@ -36,13 +38,13 @@ HEADERS = {
 }
 
 
-class Refused(Exception):
+class Refusal(Exception):
     """A request that isn't answered: `status` of HTTP, and one sentence why."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
-        self.reason = reason
+        self.reason = sentence(reason)
 
 
 def new_token() -> str:
@@ -101,21 +103,21 @@ class Gate:
         return address is not None and address.is_unspecified and _address(name) is not None
 
     def check(self, headers: Headers, *, navigation: bool = False) -> None:
-        """Raises `Refused` for another `Host`, another page's request, and one that a browser calls foreign.
+        """Raises `Refusal` for another `Host`, another page's request, and one that a browser calls foreign.
 
         `navigation`: a link to the page may come from anywhere, since what it opens needs the token and can't be read there.
         """
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self.knows(hosts[0]):
-            raise Refused(421, "this server doesn't answer to that host")
+            raise Refusal(421, "this server doesn't answer to that host")
         for origin in headers.getlist("origin"):
             scheme, _, host = origin.partition("://")
             if scheme != "http" or not self.knows(host):
-                raise Refused(403, "requests come from the page of this server alone")
+                raise Refusal(403, "requests come from the page of this server alone")
         site = headers.get("sec-fetch-site", "same-origin")
-        opened = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-        if site != "same-origin" and not (navigation and (site == "none" or opened)):
-            raise Refused(403, "requests come from the page of this server alone")
+        navigates = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        if site != "same-origin" and not (navigation and (site == "none" or navigates)):
+            raise Refusal(403, "requests come from the page of this server alone")
 
     def admits(self, token: str) -> bool:
         """Whether the token is ours, in a time that tells nothing of it."""
@@ -131,7 +133,7 @@ class Gate:
 
 async def body(stream: AsyncIterator[bytes], length: str | None, most: int) -> bytes:
     """The body of a request, refused before it is read where its length says so, else as soon as there is too much of it."""
-    too_large = Refused(413, f"a request has at most {most >> 20} MB")
+    too_large = Refusal(413, f"a request has at most {most >> 20} MB")
     if length is not None and (not length.isdecimal() or len(length) > 15 or int(length) > most):
         raise too_large
 
@@ -148,7 +150,7 @@ async def body(stream: AsyncIterator[bytes], length: str | None, most: int) -> b
     try:
         return await asyncio.wait_for(read(), SLOWEST_BODY)
     except asyncio.TimeoutError as error:
-        raise Refused(408, f"the request took more than {SLOWEST_BODY:g} s to arrive") from error
+        raise Refusal(408, f"the request took more than {SLOWEST_BODY:g} s to arrive") from error
 
 
 def _split(host: str) -> tuple[str, int]:

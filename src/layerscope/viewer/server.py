@@ -13,9 +13,9 @@ from starlette.routing import Route
 
 from ..errors import one_line
 from .document import Document
-from .failure import LOG, failure
 from .frames import pack_frame, read_object, unpack_frame
-from .security import HEADERS, MOST_JSON, MOST_UPLOAD, PARAMETER, TOKEN_HEADER, Gate, Refused, body
+from .security import HEADERS, MOST_JSON, MOST_UPLOAD, PARAMETER, TOKEN_HEADER, Gate, Refusal, body
+from .session import LOG, failure
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -49,26 +49,26 @@ def application(lanes: Lanes, gate: Gate, page: Document) -> ASGIApp:
 
     async def api(request: Request) -> Response:
         if not gate.admits(request.headers.get(TOKEN_HEADER, "")):
-            raise Refused(403, "the token of this server is missing or wrong")
+            raise Refusal(403, "the token of this server is missing or wrong")
         return await _answer(lanes, request, *await _read(request))
 
     app = Starlette(
         routes=[Route("/", show, methods=["GET"]), Route("/api", api, methods=["POST"])],
-        exception_handlers={Refused: _refuse, ClientDisconnect: lambda *_: Response(status_code=400)},
+        exception_handlers={Refusal: _refuse, ClientDisconnect: lambda *_: Response(status_code=400)},
     )
     app.router.redirect_slashes = False
-    return _guarded(app, gate)
+    return _guard(app, gate)
 
 
 def _policy(policy: str) -> dict[str, str]:
     return {"content-security-policy": f"{policy}; frame-ancestors 'none'"}
 
 
-def _guarded(app: ASGIApp, gate: Gate) -> ASGIApp:
+def _guard(app: ASGIApp, gate: Gate) -> ASGIApp:
     """`app` behind the gate, whatever the path; every response has the headers that keep it where it is."""
 
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        async def sealed(message: Message) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -77,19 +77,19 @@ def _guarded(app: ASGIApp, gate: Gate) -> ASGIApp:
 
         try:
             gate.check(Headers(scope=scope), navigation=scope["method"] == "GET" and scope["path"] == "/")
-        except Refused as refused:
-            await Refusal(refused)(scope, receive, sealed)
+        except Refusal as refusal:
+            await RefusalResponse(refusal)(scope, receive, send_sealed)
         else:
-            await app(scope, receive, sealed)
+            await app(scope, receive, send_sealed)
 
-    return guarded
+    return answer
 
 
-class Refusal(PlainTextResponse):
+class RefusalResponse(PlainTextResponse):
     """The reason of a refusal; what the client still sends is thrown away for a while, or it would see a broken pipe only."""
 
-    def __init__(self, refused: Refused) -> None:
-        super().__init__(f"{refused.reason}\n", refused.status, {"connection": "close"})
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"{refusal.reason}\n", refusal.status, {"connection": "close"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -106,35 +106,35 @@ class Refusal(PlainTextResponse):
 
 
 def _refuse(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+    assert isinstance(error, Refusal)
     if error.status in (400, 503):  # what was asked has been read
         return PlainTextResponse(f"{error.reason}\n", error.status)
-    return Refusal(error)
+    return RefusalResponse(error)
 
 
 async def _read(request: Request) -> tuple[dict[str, Any], list[bytes]]:
     """The message of a request and its buffers, as JSON or as a frame."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/json", "application/octet-stream"):
-        raise Refused(415, "a request is JSON or a frame of bytes")
-    framed = kind == "application/octet-stream"
+        raise Refusal(415, "a request is JSON or a frame of bytes")
+    is_frame = kind == "application/octet-stream"
     length = request.headers.get("content-length")
-    data = await body(request.stream(), length, MOST_UPLOAD if framed else MOST_JSON)
+    data = await body(request.stream(), length, MOST_UPLOAD if is_frame else MOST_JSON)
     try:
-        message, buffers = unpack_frame(data) if framed else (read_object(data), [])
+        message, buffers = unpack_frame(data) if is_frame else (read_object(data), [])
     except ValueError as error:
-        raise Refused(400, f"the request can't be read: {one_line(error)}") from error
+        raise Refusal(400, f"the request can't be read: {one_line(error)}") from error
     id, op, params = message.get("id"), message.get("op"), message.get("params", {})
     if not (isinstance(id, str) and 0 < len(id) <= LONGEST_ID and isinstance(op, str) and isinstance(params, dict)):
-        raise Refused(400, "a request has an id, an op and params")
+        raise Refusal(400, "a request has an id, an op and params")
     return {"id": id, "op": op, "params": params}, buffers
 
 
 async def _answer(lanes: Lanes, request: Request, message: dict[str, Any], buffers: list[bytes]) -> Response:
     id, op = message["id"], message["op"]
     try:
-        reply = await lanes.answer(id, op, message["params"], buffers=buffers, gone=lambda: _gone(request))
-    except Refused:
+        reply = await lanes.answer(id, op, message["params"], buffers=buffers, leave=lambda: _disconnect(request))
+    except Refusal:
         raise
     except Exception as error:
         return _frame({"id": id, "ok": False, "error": failure(error, op)})
@@ -145,7 +145,7 @@ def _frame(message: dict[str, Any], buffers: Any = ()) -> Response:
     return Response(pack_frame(message, buffers), media_type="application/octet-stream")
 
 
-async def _gone(request: Request) -> None:
+async def _disconnect(request: Request) -> None:
     """Done when the client has left."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +14,22 @@ import numpy as np
 from ..checks import one_of
 from ..core.numbers import shortened
 from ..core.progress import progress
-from ..errors import BadOption
+from ..errors import BadOption, LayerscopeError, one_line
 from ..plots.show import scope_for
+from ..safe_text import sentence
 from ..scope.scope import Scope
-from .cache import Cache
-from .captures import Captures, Wanted
+from .captures import Cache, Captures, Subject
 from .combine import combination, combination_payload
-from .inputs import Entry, Inputs
+from .inputs import Entry, Inputs, photo_payload
 from .manifest import about_input, about_prediction, manifest
 from .maps import ENCODINGS, map_payload
-from .photo import photo_payload
 from .pictures import picture
+from .security import Refusal
 from .turns import AtWork, Job, turns_of
 
-KEPT = 1 << 28  # bytes of maps and photos
-FOUND = 30
+LOG = logging.getLogger("layerscope.viewer")
+ROOM = 1 << 28  # bytes of maps and photos
+MOST_CLASSES = 30
 NOWHERE = 3
 
 
@@ -39,7 +41,7 @@ class Reply(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """What a request says: its parameters, its bytes, and the job that it is."""
 
     params: Mapping[str, Any]
@@ -51,7 +53,7 @@ class Session:
     """Answers the requests of docs/protocol.md for one model and its images.
 
     Threads may ask at the same time: the model runs for one of them at a time, whatever session it is asked through, and what
-    was captured is kept up to `kept` bytes. `view` is the view state to begin with, and `source` the text by which `ls.open`
+    was captured is kept up to `room` bytes. `view` is the view state to begin with, and `source` the text by which `ls.open`
     opens the model, for the line of Python that a page shows.
 
     >>> import layerscope as ls
@@ -71,14 +73,14 @@ class Session:
         *,
         view: Mapping[str, Any] | None = None,
         source: str | None = None,
-        kept: int = KEPT,
+        room: int = ROOM,
     ) -> None:
         self.scope, self._view, self._source = scope, view, source
-        self._cache = Cache(kept)
+        self._cache = Cache(room)
         self._at_work = AtWork(turns_of(scope.model))
-        self.inputs = Inputs(scope, images, self._cache)
+        self.inputs = Inputs(scope, images)
         self._captures = Captures(scope, self.inputs, layers, cache=self._cache, turns=self._at_work.turns)
-        self._answers: dict[str, Callable[[Asked], Reply]] = {
+        self._answers: dict[str, Callable[[Question], Reply]] = {
             "manifest": self._manifest,
             "map": self._map,
             "photo": self._photo,
@@ -97,20 +99,20 @@ class Session:
         buffers: Sequence[bytes] = (),
         *,
         id: str = "",
-        told: Callable[[Job], object] | None = None,
+        observer: Callable[[Job], object] | None = None,
     ) -> Reply:
         """The answer to one request.
 
         Args:
-            op: What is asked: `"manifest"`, `"map"`, `"photo"` … as docs/protocol.md lists them.
+            op: What is question: `"manifest"`, `"map"`, `"photo"` … as docs/protocol.md lists them.
             params: What the request says besides, as JSON has it.
             buffers: Bytes that came with it.
             id: Its id, by which `progress` and `cancel` name it.
-            told: Called from its thread with how far it is, as often as that changes.
+            observer: Called from its thread with how far it is, as often as that changes.
 
         Raises:
             Cancelled: The request was cancelled.
-            LayerscopeError: Whatever else is wrong with it, as a sentence for whoever asked.
+            LayerscopeError: Whatever else is wrong with it, as a sentence for whoever question.
         """
         params = {} if params is None else params
         if not isinstance(params, Mapping) or not isinstance(op, str):
@@ -120,8 +122,8 @@ class Session:
             of = of if isinstance(of, str) else ""
             return Reply(self._at_work.progress(of) if op == "progress" else {"cancelled": self._at_work.cancel(of)})
         answer = self._answers[one_of("op", op, self._answers)]
-        with self._at_work.job(id, told) as job, progress(job.see):
-            return answer(Asked(params, buffers, job))
+        with self._at_work.job(id, observer) as job, progress(job.see):
+            return answer(Question(params, buffers, job))
 
     def holds(self, op: str, params: Mapping[str, Any]) -> bool:
         """Whether the bytes of an answer are kept, so that it needs neither the model nor its turn."""
@@ -134,10 +136,10 @@ class Session:
         self._at_work.cancel_all()
         self._cache.clear()
 
-    def _manifest(self, asked: Asked) -> Reply:
-        layers, entries = self._captures.layers(asked.job), list(self.inputs)
-        for entry in entries if asked.params.get("predictions") == "all" else entries[:1]:
-            self._captures.predicted(entry, asked.job)
+    def _manifest(self, question: Question) -> Reply:
+        layers, entries = self._captures.layers(question.job), list(self.inputs)
+        for entry in entries if question.params.get("predictions") == "all" else entries[:1]:
+            self._captures.predictions_of(entry, question.job)
         number = self._captures.first
         return Reply(
             manifest(
@@ -153,49 +155,55 @@ class Session:
             )
         )
 
-    def _map(self, asked: Asked) -> Reply:
-        id, wanted = self._wanted(asked)
-        encoding = one_of("encoding", asked.params.get("encoding") or "auto", ENCODINGS)
+    def _map(self, question: Question) -> Reply:
+        id, subject = self._subject(question)
+        encoding = one_of("encoding", question.params.get("encoding") or "auto", ENCODINGS)
 
-        def made() -> bytes:
-            one = self._captures.map_of(wanted)
-            return map_payload(one, input=wanted.entry.id, layer=id, encoding=encoding)
+        def make() -> bytes:
+            one = self._captures.map_of(subject)
+            return map_payload(one, input=subject.entry.id, layer=id, encoding=encoding)
 
-        return self._once(("payload", wanted.entry.id, id, encoding), made)
+        return self._once(("payload", subject.entry.id, id, encoding), make)
 
-    def _photo(self, asked: Asked) -> Reply:
-        entry = self._entry(asked)
+    def _photo(self, question: Question) -> Reply:
+        entry = self._entry(question)
 
-        def made() -> bytes:
-            photo = self.inputs.photo(entry)
+        def make() -> bytes:
+            photo = self._captures.photo(entry)
             if photo is None:
                 raise BadOption(f"{entry.name} has no photo: it came as input that is ready for the model")
             return photo_payload(photo)
 
-        return self._once(("photo", entry.id), made)
+        return self._once(("photo", entry.id), make)
 
-    def _combine(self, asked: Asked) -> Reply:
-        id, wanted = self._wanted(asked)
-        name, target = asked.params.get("name"), asked.params.get("target")
+    def _combine(self, question: Question) -> Reply:
+        id, subject = self._subject(question)
+        name, target = question.params.get("name"), question.params.get("target")
+        encoding = one_of("encoding", question.params.get("encoding") or "f32", ("f32", "auto"))
 
-        def made() -> bytes:
-            return combination_payload(*combination(self._captures, wanted, name, target), str(name))
+        def make() -> bytes:
+            return combination_payload(
+                *combination(self._captures, subject, name, target), str(name), encoding=encoding
+            )
 
-        return self._once(("combination", wanted.entry.id, id, str(name), repr(target)), made)
+        return self._once(("combination", subject.entry.id, id, str(name), repr(target), encoding), make)
 
-    def _picture(self, asked: Asked) -> Reply:
-        view = asked.params.get("view")
+    def _picture(self, question: Question) -> Reply:
+        view = question.params.get("view")
         if not isinstance(view, Mapping):
             raise BadOption("view: the view state that is to be drawn")
-        _, wanted = self._wanted(Asked(view, (), asked.job))
-        drawn, data = picture(self._captures, wanted, asked.params)
-        height, width = drawn.pixels.shape[:2]
-        return Reply({"width": width, "height": height, "pages": drawn.pages, "bytes": len(data)}, (data,))
+        states = [view, {**view, **beside}] if isinstance(beside := view.get("beside"), Mapping) else [view]
+        subjects = [self._subject(Question(state, (), question.job))[1] for state in states]
+        if len({(subject.entry.id, subject.layer.path) for subject in subjects}) == 1:
+            del subjects[1:]
+        image, data = picture(self._captures, subjects, question.params)
+        height, width = image.pixels.shape[:2]
+        return Reply({"width": width, "height": height, "pages": image.pages, "bytes": len(data)}, (data,))
 
-    def _probe(self, asked: Asked) -> Reply:
-        _, wanted = self._wanted(asked)
-        one, path = self._captures.map_of(wanted), wanted.layer.path
-        channel, position = asked.params.get("channel"), asked.params.get("position", [])
+    def _probe(self, question: Question) -> Reply:
+        _, subject = self._subject(question)
+        one, path = self._captures.map_of(subject), subject.layer.path
+        channel, position = question.params.get("channel"), question.params.get("position", [])
         if not _is_whole(channel) or channel not in one.channels:
             raise BadOption(f"{path!r} has no channel {channel!r:.40}")
         fits = isinstance(position, list) and len(position) == len(one.spatial) and all(map(_is_whole, position))
@@ -205,45 +213,46 @@ class Session:
         exact = float(value)
         return Reply({"value": exact if math.isfinite(exact) else None, "text": number_text(value)})
 
-    def _classes(self, asked: Asked) -> Reply:
-        labels, text = self.scope.labels or (), asked.params.get("text", "")
+    def _classes(self, question: Question) -> Reply:
+        labels, text = self.scope.labels or (), question.params.get("text", "")
         if not isinstance(text, str):
             raise BadOption("text: what a label holds, or the number of a class")
-        sought = text.strip().casefold()
-        number = int(sought) if sought.isascii() and sought.isdecimal() and len(sought) < 9 else len(labels)
+        query = text.strip().casefold()
+        number = int(query) if query.isascii() and query.isdecimal() and len(query) < 9 else len(labels)
         exact = [number] if number < len(labels) else []
-        ranks = sorted((_rank(label.casefold(), sought), index) for index, label in enumerate(labels))
-        found = [index for rank, index in ranks if rank < NOWHERE and index not in exact]
-        return Reply({"classes": [{"index": at, "label": labels[at]} for at in (*exact, *found)[:FOUND]]})
+        ranks = sorted((_rank(label.casefold(), query), index) for index, label in enumerate(labels))
+        others = [index for rank, index in ranks if rank < NOWHERE and index not in exact]
+        return Reply({"classes": [{"index": at, "label": labels[at]} for at in (*exact, *others)[:MOST_CLASSES]]})
 
-    def _predict(self, asked: Asked) -> Reply:
-        found = self._captures.predicted(self._entry(asked), asked.job)
-        return Reply({"predictions": None if found is None else [about_prediction(each) for each in found]})
+    def _predict(self, question: Question) -> Reply:
+        predictions = self._captures.predictions_of(self._entry(question), question.job)
+        return Reply({"predictions": None if predictions is None else [about_prediction(each) for each in predictions]})
 
-    def _add(self, asked: Asked) -> Reply:
-        if len(asked.buffers) != 1:
+    def _add(self, question: Question) -> Reply:
+        if len(question.buffers) != 1:
             raise BadOption("an image is added from the bytes of its file, one at a time")
-        entry = self.inputs.upload(bytes(asked.buffers[0]), asked.params.get("name"))
-        return Reply(about_input(entry, self._captures.predicted(entry, asked.job)))
+        entry, photo = self.inputs.upload(bytes(question.buffers[0]), question.params.get("name"))
+        self._captures.keep_photo(entry, photo)
+        return Reply(about_input(entry, self._captures.predictions_of(entry, question.job)))
 
-    def _once(self, key: Any, made: Callable[[], bytes]) -> Reply:
+    def _once(self, key: Any, make: Callable[[], bytes]) -> Reply:
         """Bytes that are kept, or are made now."""
         data: bytes | None = self._cache.get(key)
         if data is None:
-            data = made()
+            data = make()
             self._cache.put(key, data, len(data))
         return Reply({"bytes": len(data)}, (data,))
 
-    def _entry(self, asked: Asked) -> Entry:
-        return self.inputs[asked.params.get("input")]
+    def _entry(self, question: Question) -> Entry:
+        return self.inputs[question.params.get("input")]
 
-    def _wanted(self, asked: Asked) -> tuple[str, Wanted]:
+    def _subject(self, question: Question) -> tuple[str, Subject]:
         """The id of the layer that a request names, and that layer of the image that it names."""
-        entry, id = self._entry(asked), asked.params.get("layer")
-        layers = self._captures.layers(asked.job)
+        entry, id = self._entry(question), question.params.get("layer")
+        layers = self._captures.layers(question.job)
         for number, layer in enumerate(layers):
             if id == f"l{number}":
-                return id, Wanted(entry, layer, asked.job)
+                return id, Subject(entry, layer, question.job)
         raise BadOption(f"there is no layer {id!r:.40} here")
 
 
@@ -256,6 +265,18 @@ def session_for(model: Any, images: Any, layers: Any, **options: Any) -> Session
     """
     source = os.fspath(model) if isinstance(model, str | os.PathLike) else None
     return Session(scope_for(model, images, **options), images, layers, source=source)
+
+
+def failure(error: Exception, op: str) -> dict[str, str]:
+    """The kind of an error, and its message as a sentence; what is nobody's mistake but ours goes into the log as well.
+
+    >>> failure(BadOption("there is no layer 'l9' here"), "map")
+    {'kind': 'BadOption', 'message': "There is no layer 'l9' here."}
+    """
+    if isinstance(error, LayerscopeError | Refusal):
+        return {"kind": type(error).__name__, "message": sentence(str(error))}
+    LOG.error("the request %r failed", op, exc_info=error)
+    return {"kind": "InternalError", "message": f"{type(error).__name__}: {one_line(error)}"}
 
 
 def number_text(value: Any) -> str:

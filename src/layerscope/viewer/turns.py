@@ -13,20 +13,20 @@ from weakref import WeakValueDictionary
 from ..core.progress import Progress
 from ..errors import BadOption, Cancelled
 
-REMEMBERED = 256  # ids of cancelled jobs: the word to cancel one may come before the job itself
+MOST_CANCELLATIONS = 256  # ids of cancelled jobs: the word to cancel one may come before the job itself
 WAITING = "waiting for the model"
 
 
 @dataclass
 class Job:
-    """One request at work; `told` hears how far it is, and that it waits."""
+    """One request at work; `observer` hears how far it is, and that it waits."""
 
     id: str
     cancelled: bool = False
     part: int = 0
     whole: int = 0
     text: str = ""
-    told: Callable[[Job], object] | None = None
+    observer: Callable[[Job], object] | None = None
 
     def see(self, event: Progress) -> None:
         """The observer of its progress: raises `Cancelled` where it was cancelled."""
@@ -35,8 +35,8 @@ class Job:
         self.check()
 
     def tell(self) -> None:
-        if self.told is not None:
-            self.told(self)
+        if self.observer is not None:
+            self.observer(self)
 
     def progress(self) -> dict[str, Any]:
         """As a page has it."""
@@ -51,23 +51,23 @@ class Turns:
     """Who runs a model: one job at a time, the others wait and may be cancelled while they do."""
 
     def __init__(self) -> None:
-        self._free, self._taken = Condition(), False
+        self._free, self._busy = Condition(), False
 
     @contextmanager
     def take(self, job: Job) -> Iterator[None]:
         """Inside the block it is this job's turn. Raises `Cancelled` where the job is cancelled while it waits."""
         with self._free:
-            if self._taken:
+            if self._busy:
                 job.text = WAITING
                 job.tell()
-            self._free.wait_for(lambda: not self._taken or job.cancelled)
+            self._free.wait_for(lambda: not self._busy or job.cancelled)
             job.check()
-            self._taken = True
+            self._busy = True
         try:
             yield
         finally:
             with self._free:
-                self._taken = False
+                self._busy = False
                 self._free.notify_all()
 
     def look(self) -> None:
@@ -92,46 +92,46 @@ class AtWork:
     """The requests at work by their id."""
 
     turns: Turns
-    _running: dict[str, Job] = field(default_factory=dict)
-    _cancelled: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    _jobs: dict[str, Job] = field(default_factory=dict)
+    _cancellations: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_CANCELLATIONS))
     _lock: Any = field(default_factory=Lock)
 
     @contextmanager
-    def job(self, id: str, told: Callable[[Job], object] | None = None) -> Iterator[Job]:
+    def job(self, id: str, observer: Callable[[Job], object] | None = None) -> Iterator[Job]:
         """A job under an id, `""` for one that nobody asks after, and what hears how far it is."""
         with self._lock:
-            if id and id in self._running:
+            if id and id in self._jobs:
                 raise BadOption(f"a request of the id {id!r} is at work already: give each its own")
-            job = Job(id, id in self._cancelled, told=told)
+            job = Job(id, id in self._cancellations, observer=observer)
             if id:
-                self._running[id] = job
+                self._jobs[id] = job
         try:
             job.check()
             yield job
         finally:
             with self._lock:
-                self._running.pop(id, None)
+                self._jobs.pop(id, None)
 
     def cancel(self, id: str) -> bool:
         """Cancel a job, also one that is still to come; whether it is at work."""
         with self._lock:
-            job = self._running.get(id)
+            job = self._jobs.get(id)
             if job is not None:
                 job.cancelled = True
             elif id:
-                self._cancelled.append(id)
+                self._cancellations.append(id)
         self.turns.look()
         return job is not None
 
     def cancel_all(self) -> None:
         """Cancel every job at work."""
         with self._lock:
-            for job in self._running.values():
+            for job in self._jobs.values():
                 job.cancelled = True
         self.turns.look()
 
     def progress(self, id: str) -> dict[str, Any]:
         """How far a job is: `part` of `whole` (0 where that isn't known), and `text`, what is counted; zeros for none."""
         with self._lock:
-            job = self._running.get(id) or Job(id)
+            job = self._jobs.get(id) or Job(id)
         return job.progress()

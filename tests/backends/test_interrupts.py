@@ -1,9 +1,11 @@
 """Ctrl-C at any moment of a capture or of a method by scores, on every backend: the model and all else as found."""
 
 import contextlib
+import gc
 import inspect
 import random
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from layerscope.core.progress import progress
 MAKERS = {"torch": in_torch, "keras": in_keras, "jax": in_jax, "onnx": in_onnx, "tflite": in_tflite}
 OTHERS = sorted(set(MAKERS) - {"keras"})
 POINTS = 6  # moments at which each is interrupted
+MOMENTS = 200  # at which modes are looked at
+UNSEEN = ("_handle", "_xla_gc_callback")  # called by C++ of TensorFlow and JAX that looks at no errors
 
 
 @pytest.fixture(autouse=True)
@@ -56,13 +60,15 @@ def parameters(model):
 def interrupted(run, at):
     """How many functions a run calls; it is interrupted where it calls number `at`.
 
-    A generator doesn't count: where Python closes one that nobody needs any more, it swallows what is raised.
+    A generator doesn't count: where Python closes one that nobody needs any more, it swallows what is raised. Nor do
+    those of `UNSEEN`.
     """
     count = 0
 
     def trace(frame, event, _):
         nonlocal count
-        if event == "call" and not frame.f_code.co_flags & inspect.CO_GENERATOR:
+        code = frame.f_code
+        if event == "call" and not code.co_flags & inspect.CO_GENERATOR and code.co_name not in UNSEEN:
             count += 1
             if count == at:
                 raise Interrupt
@@ -103,21 +109,60 @@ def test_an_interrupt_at_any_moment_leaves_all_as_it_was(network, method):
     assert stopped > POINTS // 2
 
 
-def test_torch_keeps_its_gradients_wherever_a_capture_is_interrupted():
-    import torch
+def modes():
+    """What frameworks and layerscope keep switched in this process and this thread."""
+    found = {"warnings": list(warnings.filters), "garbage": gc.isenabled()}
+    if (torch := sys.modules.get("torch")) is not None:
+        stack = torch.overrides._get_current_function_mode_stack()
+        found |= {
+            "gradients": torch.is_grad_enabled(),
+            "inference": torch.is_inference_mode_enabled(),
+            "torch": len(stack),
+        }
+        found["drawn by torch"] = torch.get_rng_state().tolist()
+        found["compiled"] = getattr(sys.modules.get("torch._dynamo.eval_frame"), "_stance", None)
+    if "jax" in sys.modules:
+        import jax
 
-    scope, own = in_torch()
+        config, core = sys.modules["jax._src.config"], sys.modules["jax._src.core"]
+        found |= {"jax": config.trace_context(), "tracing": core.trace_ctx.trace}
+        found["arrays"] = [vars(type(jax.numpy.zeros(())))[name] for name in ("_value", "item")]
+    if "keras" in sys.modules:
+        from keras.src.backend.common import global_state
+
+        from layerscope.backends.keras import engines
+
+        state = vars(global_state.GLOBAL_STATE_TRACKER)
+        found["keras"] = [state.get(name) for name in ("current_call_ctx", "stateless_scope", "symbolic_scope")]
+        found["scopes"] = list(state.get("name_scope_stack") or ())
+        found["methods"] = [vars(owner)[name] for owner, name, _ in engines.engine().watched_methods()]
+    if "keras" in sys.modules and engines.keras.backend.backend() == "tensorflow":
+        from tensorflow.python import pywrap_tfe
+        from tensorflow.python.eager import context
+
+        eager = context.context()
+        found |= {"scope": eager.scope_name, "device": eager.device_name, "seeds": getattr(eager, "_rng", None)}
+        found |= {"eager": eager.executing_eagerly(), "tapes": pywrap_tfe.TFE_Py_TapeSetIsEmpty()}
+    return found
+
+
+@pytest.mark.parametrize("target", [None, 3], ids=["capture", "gradient"])
+def test_nothing_stays_switched_wherever_a_capture_is_interrupted(network, target):
+    scope, own = network
+    if target is not None and not scope.backend.gradients:
+        pytest.skip("there are no gradients")
     images = own(np.zeros((1, 3, 8, 8), np.float32))
 
     def run():
-        scope.capture(images, "relu")
+        scope.capture(images, "relu", target=target)
 
     run()
-    total = interrupted(run, -1)
-    for at in range(1, total, max(1, total // 400)):
-        with contextlib.suppress(Interrupt):
+    total, before = interrupted(run, -1), modes()
+    for at in range(1, total, max(1, total // MOMENTS)):
+        with contextlib.suppress(Interrupt, ls.ModelNotReadable):  # a bare `except` of Keras turns one into a warning
             interrupted(run, at)
-        assert torch.is_grad_enabled(), at
+        assert modes() == before, at
+    run()
 
 
 @pytest.mark.parametrize("method", [ls.score_cam, ls.ablation_cam, lambda fm, _: ls.eigen_cam(fm, smooth=3, flip=True)])

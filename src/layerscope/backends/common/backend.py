@@ -10,8 +10,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 from ...core.layer import Layer
 from ..protocol import Backend, Captured, Change, Evidence, Facts, Head, Kernel, Target
 from ..values import Scores
+from .modes import keep_modes
 
 Model = TypeVar("Model")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -45,26 +47,30 @@ class RoleBackend(Backend, Generic[Model]):
         return self.verbs.digest(self.open(model))
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
-        return self.verbs.layers(self.open(model), batch)
+        return self._run(self.verbs.layers, model, batch)
 
     def capture(
         self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None, **options: Any
     ) -> dict[str, Captured]:
         if target is not None and not self.gradients:
             raise self.refusal("gradients")
-        return self.verbs.capture(self.open(model), batch, paths, target, **options)
+        return self._run(self.verbs.capture, model, batch, paths, target, **options)
 
     def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> Scores:
-        return self.verbs.scores(self.open(model), batch, target, changes)
+        return self._run(self.verbs.scores, model, batch, target, changes)
 
     def head(self, model: Any, batch: Any) -> Head | None:
-        return self.verbs.head(self.open(model), batch)
+        return self._run(self.verbs.head, model, batch)
 
     def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
-        return self.verbs.kernel(self.open(model), path, batch)
+        return self._run(self.verbs.kernel, model, path, batch)
 
     def evidence(self, model: Any, batch: Any) -> Evidence | None:
-        return self.verbs.evidence(self.open(model), batch)
+        return self._run(self.verbs.evidence, model, batch)
 
     def activation(self, model: Any, batch: Any) -> str:
-        return self.verbs.activation(self.open(model), batch)
+        return self._run(self.verbs.activation, model, batch)
+
+    def _run(self, verb: Callable[..., Value], model: Any, *args: Any, **options: Any) -> Value:
+        """What a verb that may run the model says of it; the framework's modes are afterwards as they were."""
+        return keep_modes(lambda: verb(self.open(model), *args, **options))

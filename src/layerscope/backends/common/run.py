@@ -10,7 +10,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -243,8 +243,8 @@ class Eager(threading.local):
     torch has one stance for all threads; while any of them captures, its place is taken by one that answers each thread.
     """
 
-    lock = threading.Lock()
-    runs = 0
+    lock = threading.RLock()  # a run that was interrupted may be left wherever garbage is collected
+    runs: ClassVar[set[object]] = set()
     depth = 0  # of this thread
 
     @contextlib.contextmanager
@@ -253,19 +253,26 @@ class Eager(threading.local):
         if dynamo is None or not hasattr(dynamo, "_stance"):
             yield  # nothing has been compiled
             return
-        with self.lock:
-            Eager.runs += 1
-            if not hasattr(dynamo._stance, "of_others"):
-                dynamo._stance = _stance_by_thread(self, dynamo._stance)
-        self.depth += 1
+        run, depth = object(), self.depth
         try:
-            yield
+            try:
+                with self.lock:
+                    self.runs.add(run)
+                    if not hasattr(dynamo._stance, "of_others"):
+                        dynamo._stance = _stance_by_thread(self, dynamo._stance)
+                self.depth = depth + 1
+                yield
+            finally:
+                self._leave(dynamo, run, depth)
         finally:
-            self.depth -= 1
-            with self.lock:
-                Eager.runs -= 1
-                if not Eager.runs:
-                    dynamo._stance = getattr(dynamo._stance, "of_others", dynamo._stance)
+            self._leave(dynamo, run, depth)  # a Ctrl-C may have come there
+
+    def _leave(self, dynamo: Any, run: object, depth: int) -> None:
+        self.depth = depth
+        with self.lock:
+            self.runs.discard(run)
+            if not self.runs:
+                dynamo._stance = getattr(dynamo._stance, "of_others", dynamo._stance)
 
 
 def _stance_by_thread(eager: Eager, of_others: Any) -> Any:

@@ -182,18 +182,14 @@ class TorchEngine(Keras3Engine):
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
-        grad_mode = self.lib.is_grad_enabled()
-        try:
-            with contextlib.ExitStack() as stack:
-                if not others_running():  # else what they draw meanwhile would be drawn again
-                    stack.enter_context(self.lib.random.fork_rng())
-                stack.enter_context(EAGERLY())
-                if self.gradients:
-                    stack.enter_context(self.lib.inference_mode(False))
-                stack.enter_context(self.lib.set_grad_enabled(self.gradients))
-                yield
-        finally:
-            self.lib._C._set_grad_enabled(grad_mode)  # as a Ctrl-C may come where torch would do that
+        with contextlib.ExitStack() as stack:
+            if not others_running():  # else what they draw meanwhile would be drawn again
+                stack.enter_context(self.lib.random.fork_rng())
+            stack.enter_context(EAGERLY())
+            if self.gradients:
+                stack.enter_context(self.lib.inference_mode(False))
+            stack.enter_context(self.lib.set_grad_enabled(self.gradients))
+            yield
 
 
 class JaxEngine(Keras3Engine):

@@ -17,13 +17,13 @@ from tensorflow.python.ops import stateful_random_ops
 Restore = Callable[[], None]
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a run that was interrupted may be left wherever garbage is collected
 
 
 _restores: list[Restore] = []
 
 
-_users = 0
+_runs: set[object] = set()
 
 
 @contextlib.contextmanager
@@ -32,42 +32,50 @@ def preserve_random_state() -> Iterator[None]:
 
     Threads that run at the same time share one saved state: the first saves it, the last restores it.
     """
-    global _users
-    with _lock:
-        if not _users:
-            _restores[:] = [_save_seeds(), _save_generator()]
-        _users += 1
+    run = object()
     try:
-        yield
+        try:
+            with _lock:
+                _runs.add(run)
+                if len(_runs) == 1:
+                    _save_seeds()
+                    _save_generator()
+            yield
+        finally:
+            _leave(run)
     finally:
-        with _lock:
-            _users -= 1
-            if not _users:
-                for restore in _restores:
-                    restore()
+        _leave(run)  # a Ctrl-C may have come there
 
 
-def _save_seeds() -> Restore:
+def _leave(run: object) -> None:
+    """The last run restores, each part until it has done so."""
+    with _lock:
+        _runs.discard(run)
+        while not _runs and _restores:
+            restore = _restores[-1]
+            restore()
+            if restore in _restores:
+                _restores.remove(restore)
+
+
+def _save_seeds() -> None:
     """Draws go on with other seeds: kernels count for each seed, so the same ones would advance the user's sequence."""
     eager: Any = context.context()
     if context.global_seed() is None:
-        return lambda: None
+        return
     numbers = eager._rng
-
-    def restore() -> None:
-        eager._rng = numbers
-
-    eager._rng = random.Random(str(numbers.getstate()))
-    return restore
+    others = random.Random(str(numbers.getstate()))
+    _restores.append(lambda: setattr(eager, "_rng", numbers))
+    eager._rng = others
 
 
-def _save_generator() -> Restore:
-    """What restores the global generator, if there is one."""
+def _save_generator() -> None:
+    """The global generator, if there is one."""
     generator = stateful_random_ops.global_generator
     if generator is None:
-        return lambda: None
+        return
     # a copy: what is drawn is written into the same memory
     state = np.array(generator.state.read_value())
+    _restores.append(lambda: generator.state.assign(state))
     # a watched run restores by itself what is written through here
     generator.state.assign(state)
-    return lambda: generator.state.assign(state)

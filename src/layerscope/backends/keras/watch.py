@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -172,13 +172,13 @@ class Watch:
 _current: ContextVar[Watch | None] = ContextVar("layerscope_keras_watch", default=None)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a run that was interrupted may be left wherever garbage is collected
 
 
 _originals: dict[tuple[type, str], Any] = {}
 
 
-_users: Counter[tuple[type, str]] = Counter()
+_runs: defaultdict[tuple[type, str], set[object]] = defaultdict(set)
 
 
 Method = Callable[..., Any]
@@ -238,20 +238,29 @@ def _watch(original: Method, kind: str) -> Method:
 @contextlib.contextmanager
 def _patch(methods: list[WatchedMethod]) -> Iterator[None]:
     """The watched methods on the classes while at least one run lasts, in any thread."""
-    with _lock:
-        for owner, name, kind in methods:
-            if not _users[owner, name]:
-                _originals[owner, name] = vars(owner)[name]
-                setattr(owner, name, _watch(vars(owner)[name], kind))
-            _users[owner, name] += 1
+    run = object()
     try:
-        yield
+        try:
+            with _lock:
+                for owner, name, kind in methods:
+                    _runs[owner, name].add(run)
+                    if (owner, name) not in _originals:
+                        _originals[owner, name] = vars(owner)[name]
+                        setattr(owner, name, _watch(vars(owner)[name], kind))
+            yield
+        finally:
+            _unpatch(methods, run)
     finally:
-        with _lock:
-            for owner, name, _ in methods:
-                _users[owner, name] -= 1
-                if not _users[owner, name]:
-                    setattr(owner, name, _originals.pop((owner, name)))
+        _unpatch(methods, run)  # a Ctrl-C may have come there
+
+
+def _unpatch(methods: list[WatchedMethod], run: object) -> None:
+    with _lock:
+        for owner, name, _ in methods:
+            _runs[owner, name].discard(run)
+            if not _runs[owner, name] and (owner, name) in _originals:
+                setattr(owner, name, _originals[owner, name])
+                _originals.pop((owner, name), None)
 
 
 def run(

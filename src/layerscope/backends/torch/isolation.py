@@ -55,18 +55,6 @@ def run_replica(
     The replica shares the model's weights. Where they change meanwhile, `run` is called again, with a copy of the weights as
     they were between two steps; raises `ModelNotReadable` where they never stand still for long enough.
     """
-    grad_mode = torch.is_grad_enabled()
-    try:
-        return _run_replica(model, run, gradients=gradients, to_the_end=to_the_end)
-    finally:
-        # A Ctrl-C where torch's own context managers are entered or left would leave gradients switched off for good. No
-        # Python is called here that it could come before.
-        torch._C._set_grad_enabled(grad_mode)
-
-
-def _run_replica(
-    model: torch.nn.Module, run: Callable[[torch.nn.Module], Value], *, gradients: bool, to_the_end: bool
-) -> Value:
     with ExitStack() as stack:
         if gradients:
             stack.enter_context(torch.inference_mode(False))

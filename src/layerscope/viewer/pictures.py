@@ -72,7 +72,9 @@ def side_by_side(images: Sequence[Picture]) -> Picture:
     )
 
 
-def _picture(captures: Captures, subject: Subject, view: View, params: Mapping[str, Any], dpi: float | None) -> Picture:
+def _picture(
+    captures: Captures, subject: Subject, view: View, *, params: Mapping[str, Any], dpi: float | None
+) -> Picture:
     what = one_of("what", params.get("what") or "sheet", KINDS)
     options = {**view.common(), "text": None if dpi is None else min(4.0, max(1.0, dpi / PRINT))}
     if what == "sheet":

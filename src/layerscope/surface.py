@@ -15,6 +15,7 @@ from typing import Any
 # The options of the command line that are keywords in Python, of the same name.
 OPTIONS = (
     *(
+        "address",
         "alpha",
         "bar",
         "batch",
@@ -37,6 +38,7 @@ OPTIONS = (
         "figure",
         "fps",
         "frames",
+        "gpus_per_worker",
         "host",
         "interpolation",
         "keep",

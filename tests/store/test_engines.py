@@ -1,5 +1,10 @@
 """Every engine leaves the same store."""
 
+import os
+import signal
+import uuid
+from pathlib import Path
+
 import pytest
 
 import layerscope as ls
@@ -47,3 +52,86 @@ def test_an_observer_cancels_a_scan_and_the_next_one_goes_on(images, tmp_path):
 def test_a_model_that_cannot_be_sent_is_told(images, tmp_path):
     with raises(ls.BadOption, "workers"):
         small_scan(images, tmp_path / "store", workers=2, model=tiny_model())
+
+
+class Killing:
+    """Progress that ends something once some images are done."""
+
+    def __init__(self, images, kill):
+        self.images, self.kill = images, kill
+
+    def __call__(self, event):
+        if self.kill is not None and event.what == "images" and event.done >= self.images:
+            kill, self.kill = self.kill, None
+            kill()
+
+
+@pytest.fixture
+def importable(monkeypatch, tmp_path):
+    """Workers in processes of their own find `helpers` too."""
+    paths = [str(Path(__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    token = tmp_path / "ray_token"
+    token.write_text(uuid.uuid4().hex + uuid.uuid4().hex)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+
+
+@pytest.fixture
+def alone(images, tmp_path):
+    (images / "7.png").write_bytes(b"no image")
+    small_scan(images, tmp_path / "alone", keep="maps")
+    return contents(tmp_path / "alone")
+
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
+)
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_of_this_machine_leaves_the_same_store(images, tmp_path, alone, importable):
+    store = small_scan(images, tmp_path / "store", keep="maps", engine="dask", workers=2)
+    assert contents(tmp_path / "store") == alone
+    assert [image.id for image in store.failures] == ["7.png"]
+
+
+@pytest.mark.slow
+def test_a_dask_worker_that_is_killed_costs_nothing(images, tmp_path, alone, importable):
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+        nanny = next(iter(cluster.workers.values()))
+        killed = Killing(8, lambda: os.kill(nanny.pid, signal.SIGKILL))
+        with ls.progress(killed):
+            small_scan(images, tmp_path / "store", keep="maps", engine="dask", address=cluster.scheduler_address)
+    assert killed.kill is None
+    assert contents(tmp_path / "store") == alone
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_leaves_the_same_store_though_one_of_two_nodes_is_killed(images, tmp_path, alone, importable):
+    import ray
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        other = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
+        killed = Killing(8, lambda: cluster.remove_node(other, allow_graceful=False))
+        with ls.progress(killed):
+            small_scan(images, tmp_path / "store", keep="maps", engine="ray", address=cluster.address)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert killed.kill is None
+    assert contents(tmp_path / "store") == alone
+
+
+def test_options_of_clusters_are_for_their_engine(images, tmp_path):
+    with pytest.raises(ls.BadOption, match="for a cluster"):
+        small_scan(images, tmp_path / "store", address="tcp://127.0.0.1:1")
+    with pytest.raises(ls.BadOption, match="for Ray"):
+        small_scan(images, tmp_path / "store", engine="dask", gpus_per_worker=0.5)
+    with pytest.raises(ls.BadOption, match=r"no Dask scheduler at tcp://127\.0\.0\.1:1"):
+        small_scan(images, tmp_path / "store", engine="dask", address="tcp://127.0.0.1:1")

@@ -177,6 +177,14 @@ def rate(text: str) -> float:
     return low
 
 
+def share(text: str) -> float:
+    """A number above 0, such as the part of a GPU."""
+    low, _ = _ends(f"{text}:0")
+    if not 0 < low <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, such as 0.5")
+    return low
+
+
 def size(text: str) -> Any:
     from ..checks import sides
 

@@ -83,7 +83,13 @@ def _add_scan(scan: argparse.ArgumentParser) -> None:
     scan.add_argument("--column", metavar="NAME", help="the column of paths or images, where its name doesn't tell")
     scan.add_argument("--frames", metavar="0,30,60", help="of videos, these frames; a range is 0:300:30")
     scan.add_argument("--fps", type=arguments.rate, metavar="N", help="of videos, so many frames per second")
-    scan.add_argument("--engine", choices=("local",), default="local", help="who does the work (default: local)")
+    scan.add_argument(
+        "--engine", choices=("local", "dask", "ray"), default="local", help="who does the work (default: local)"
+    )
+    scan.add_argument("--address", metavar="ADDRESS", help="where a cluster of Dask or Ray runs already, such as auto")
+    scan.add_argument(
+        "--gpus-per-worker", type=arguments.share, metavar="N", help="the part of a GPU that each worker of Ray takes"
+    )
     scan.add_argument(
         "--workers", type=arguments.positive, metavar="N", default=1, help="processes that share the work (default: 1)"
     )
@@ -178,6 +184,8 @@ def run_scan(options: argparse.Namespace) -> int:
         column=options.column,
         engine=options.engine,
         workers=options.workers,
+        address=options.address,
+        gpus_per_worker=options.gpus_per_worker,
         yes=options.yes,
         **_opening(options),
     )

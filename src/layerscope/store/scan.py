@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..backends.common.run import keep_random_state
-from ..checks import flag, keywords, one_of, optional_whole, whole
+from ..checks import flag, keywords, one_of, optional_whole, real, whole
 from ..core.progress import work
 from ..errors import BadOption
 from ..inputs.recipe import READY
@@ -60,6 +60,8 @@ def scan(
     column: str | None = None,
     engine: str = "local",
     workers: int = 1,
+    address: str | None = None,
+    gpus_per_worker: float | None = None,
     yes: bool = False,
     weights: str | os.PathLike[str] | None = None,
     preprocess: Any = "auto",
@@ -95,8 +97,10 @@ def scan(
         unit: How many images are committed together.
         labels_from: What gives images their classes: `"auto"`, `"folder"`, the name of a column, or `None`.
         column: The column of paths or images, where its name doesn't tell.
-        engine: Who does the work: `"local"`.
-        workers: How many processes.
+        engine: Who does the work: `"local"`, `"dask"` or `"ray"`. None of them carries activations.
+        workers: How many processes; of a cluster that runs already, those that it has.
+        address: Where a cluster of Dask or Ray runs already (`"tcp://10.0.0.1:8786"`, `"auto"`); `None` starts one here.
+        gpus_per_worker: The part of a GPU that each worker of Ray takes, such as 0.5.
         yes: Begin a large scan without being asked.
         weights: As for `open`, as are all that follow.
         preprocess: As for `open`; `None` isn't possible.
@@ -116,6 +120,7 @@ def scan(
     one_of("keep", keep, KEEPS)
     one_of("dtype", dtype, DTYPES)
     one_of("engine", engine, ENGINES)
+    _check_cluster(engine, address, gpus_per_worker)
     for name, value in (("top", top), ("unit", unit), ("workers", workers)):
         whole(name, value)
     storage = storage_of(store)
@@ -140,7 +145,7 @@ def scan(
         receipts = dict(done.state.done)
         pace = Pace()
         with work(left, "images", note=pace.note) as step:
-            job = Job(spec, done.state.todo, scope, pace.telling(step), workers)
+            job = Job(spec, done.state.todo, scope, pace.telling(step), workers, address, gpus_per_worker)
             for receipt in run(engine, job):
                 receipts[receipt.unit] = receipt
         write_summary(storage, done.plan, receipts)
@@ -167,6 +172,16 @@ class Pace:
     def note(self) -> str:
         rate = f"{self.done / max(1e-9, time.perf_counter() - self.begun):,.0f} a second" if self.done else ""
         return ", ".join(filter(None, (rate, f"{self.skipped:,} skipped" if self.skipped else "")))
+
+
+def _check_cluster(engine: str, address: Any, gpus: Any) -> None:
+    """Raises `BadOption` for what this engine doesn't take."""
+    if address is not None and (engine == "local" or not isinstance(address, str)):
+        raise BadOption(f"{option('address', address)} is for a cluster: choose {option('engine', 'dask')} or ray")
+    if gpus is not None:
+        real("gpus_per_worker", gpus, 0, 1024)
+        if engine != "ray":
+            raise BadOption(f"{option('gpus_per_worker', gpus)} is for Ray: choose {option('engine', 'ray')}")
 
 
 @dataclass(frozen=True)

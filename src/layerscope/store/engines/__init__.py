@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...errors import BadOption
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from ..receipts import Receipt
     from ..unit import Spec, Tell
 
-ENGINES = ("local",)
+ENGINES = ("local", "dask", "ray")
 
 
 @dataclass(frozen=True)
 class Job:
     """The units that are to be done, and by how many workers; `scope` is the model in this process.
 
+    `address` is that of a cluster that runs already, `gpus_per_worker` the part of a GPU that each worker takes.
     `tell` is told of images done and how many of them were skipped; an engine that isn't this process tells it unit by unit.
     """
 
@@ -30,7 +31,8 @@ class Job:
     scope: Scope
     tell: Tell
     workers: int = 1
-    options: Any = None
+    address: str | None = None
+    gpus_per_worker: float | None = None
 
 
 def run(engine: str, job: Job) -> Iterator[Receipt]:

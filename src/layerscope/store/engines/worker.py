@@ -7,6 +7,7 @@ import pickle
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import BadOption, one_line
@@ -38,6 +39,11 @@ def do(spec: Spec, unit: Unit) -> Receipt:
             torch.set_num_threads(int(os.environ[THREADS[0]]))
     (receipt,) = process(spec, [unit], _SCOPES[makers])
     return receipt
+
+
+def do_units(spec: Spec, units: Sequence[Unit]) -> list[Receipt]:
+    """Do some units on a worker of a cluster, which has the threads that its environment says."""
+    return [do(spec, unit) for unit in units]
 
 
 def take_share(workers: int) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import cache
 from xml.etree import ElementTree as xml
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -121,6 +122,28 @@ def test_matplotlib_shows_each_tile_pixel_by_pixel(picture, figure_pixels):
     for cell in picture.cells:
         bare = without_words(picture)[place_of(cell)]
         assert np.array_equal(figure[place_of(cell)][bare], expected[place_of(cell)][bare]), cell
+
+
+SETTINGS = {
+    "origin": {"image.origin": "lower"},
+    "letters": {"text.usetex": True, "text.parse_math": True},
+    "layout": {"figure.constrained_layout.use": True, "savefig.bbox": "tight", "image.interpolation": "bilinear"},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_matplotlib_change_no_picture(name):
+    picture = ls.heatmap(np.arange(12.0).reshape(3, 4) - 2)
+
+    def drawn():
+        return agg_pixels(picture.to_matplotlib()), picture.pdf()
+
+    expected, file = drawn()
+    with matplotlib.rc_context(SETTINGS[name]):
+        pixels, again = drawn()
+        picture.to_matplotlib(ax=(own := Figure().subplots()))
+    assert np.array_equal(pixels, expected) and again == file
+    assert own.images[0].origin == "upper"
 
 
 def without_words(picture):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ..picture import Picture
 
 POINTS, SMALLEST_TITLE = 72, 6
+PIXELS: dict[str, Any] = {"interpolation": "none", "origin": "upper"}  # whatever the user's settings are
+LETTERS: dict[str, Any] = {"parse_math": False, "usetex": False}  # a `$` or `_` in a layer's name is no formula
 BESIDE_BAR = 0.7  # of the width, where no layout makes room for the bar
 
 
@@ -104,7 +106,7 @@ def _set_title(ax: Axes, title: str) -> None:
     ):
         letters.set_size(size := max(SMALLEST_TITLE, size - 1))
     lines = wrapped()
-    ax.set_title("\n".join(lines), fontproperties=letters, parse_math=False)
+    ax.set_title("\n".join(lines), fontproperties=letters, **LETTERS)
 
 
 def pdf(picture: Picture, dpi: float = POINTS) -> bytes:
@@ -127,7 +129,8 @@ def pdf(picture: Picture, dpi: float = POINTS) -> bytes:
     with matplotlib.rc_context({"pdf.fonttype": 42}), work(len(images), "tiles") as step:
         for image in images:
             _tell(image, step)
-        page.figure.savefig(buffer, format="pdf", dpi=dpi, metadata=about, facecolor=page.figure.get_facecolor())
+        whole: dict[str, Any] = {"facecolor": page.figure.get_facecolor(), "bbox_inches": page.figure.bbox_inches}
+        page.figure.savefig(buffer, format="pdf", dpi=dpi, metadata=about, **whole)
     return buffer.getvalue()
 
 
@@ -154,7 +157,9 @@ class _Page:
         _require_matplotlib()
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(picture.width / dpi, picture.height / dpi), dpi=dpi, facecolor=_paper(picture))
+        size = picture.width / dpi, picture.height / dpi
+        figure = Figure(figsize=size, dpi=dpi, facecolor=_paper(picture))
+        figure.set_layout_engine("none")
         # Several images of one axes would be resampled into one in a PDF.
         figure.suppressComposite = True
         return cls(figure, picture, dpi)
@@ -206,7 +211,7 @@ class _Page:
         """Many tiles, or a whole picture, as one image."""
         colors, (left, top, width, height) = self._colors(raster)
         axes = self.axes(left, top, width, height, label="all tiles")
-        axes.imshow(colors, interpolation="none", aspect="auto")
+        axes.imshow(colors, **PIXELS, aspect="auto")
         axes.set_axis_off()
 
     def images(self) -> list[AxesImage]:
@@ -219,7 +224,7 @@ class _Page:
         images = []
         for raster in rasters(self.picture):
             colors, (left, top, width, height) = self._colors(raster)
-            image = AxesImage(axes, interpolation="none", extent=(left, left + width, top + height, top))
+            image = AxesImage(axes, **PIXELS, extent=(left, left + width, top + height, top))
             image.set_data(colors)
             images.append(image)
             axes.add_image(image)
@@ -240,7 +245,7 @@ class _Page:
     def ramp(self, ramp: Ramp) -> None:
         axes = self.axes(ramp.x, ramp.y, ramp.width, ramp.height, label="bar")
         colors = self.picture.palette()[ramp.codes]
-        axes.imshow(colors[None] if ramp.across else colors[:, None], interpolation="none", aspect="auto")
+        axes.imshow(colors[None] if ramp.across else colors[:, None], **PIXELS, aspect="auto")
         axes.set_axis_off()
 
     def boxes(self, boxes: Iterable[Box]) -> None:
@@ -262,8 +267,7 @@ class _Page:
         return {
             "fontproperties": _properties(text.text, text.size * self.point, text.bold),
             "color": _color(self.picture, text.ink),
-            # A `$` in a layer's name isn't a formula.
-            "parse_math": False,
+            **LETTERS,
         }
 
     def bar(self, drawn: DrawnBar) -> None:
@@ -310,23 +314,23 @@ def _show_tile(axes: Axes, picture: Picture, cell: Cell) -> AxesImage:
     """One tile as an image of values with its norm and colours; what has a mark of its own is laid over it."""
     scale = picture.scale
     if not picture.indexed or scale is None:
-        return axes.imshow(pixels_of(picture, cell), interpolation="none", aspect="auto")
+        return axes.imshow(pixels_of(picture, cell), **PIXELS, aspect="auto")
     codes = picture.codes(cell)
     if np.isin(codes, (GAP, *INKS)).all():
         # A blank cell: nothing of it is a value.
-        return axes.imshow(picture.palette()[codes], interpolation="none", aspect="auto")
+        return axes.imshow(picture.palette()[codes], **PIXELS, aspect="auto")
     finite = bool(np.isfinite(cell.low) and np.isfinite(cell.high))
     own = replace(scale, limits=(cell.low, cell.high) if finite else (0.0, 0.0), clip=None)
     norm, colors = _norm(own), _colormap(own)
     values = own.decode(codes)
     # A rounded last step may lie an ulp beyond its own limit.
     values = np.where(np.isfinite(values), np.clip(values, norm.vmin, norm.vmax), values)
-    image = axes.imshow(values, norm=norm, cmap=colors, interpolation="none", aspect="auto")
+    image = axes.imshow(values, norm=norm, cmap=colors, **PIXELS, aspect="auto")
     if (codes > TOP).any():
         marks = np.zeros((*codes.shape, 4), np.uint8)
         marks[..., :3] = picture.palette()[codes]
         marks[..., 3] = np.where(codes > TOP, 255, 0)
-        axes.imshow(marks, interpolation="none", aspect="auto")
+        axes.imshow(marks, **PIXELS, aspect="auto")
     return image
 
 
@@ -359,7 +363,7 @@ def _set_ticks(bar: Any, scale: Scale, ticks: list[tuple[float, str]]) -> None:
     low, high = scale.limits
     if low < high:
         bar.ax.set_ylim(low, high)
-        bar.set_ticks([value for value, _ in ticks], labels=[label for _, label in ticks])
+        bar.set_ticks([value for value, _ in ticks], labels=[label for _, label in ticks], **LETTERS)
     bar.minorticks_off()
     bar.outline.set_visible(False)
 

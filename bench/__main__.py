@@ -8,7 +8,18 @@ from importlib import import_module
 from .measure import HERE, machine, print_table, saved, write_readme
 
 # Capturing last, as it changes how the process keeps memory.
-GROUPS = ("drawing", "combining", "comparing", "starting", "activation", "viewer", "capture", "every_layer", "scoring")
+GROUPS = (
+    "drawing",
+    "combining",
+    "comparing",
+    "starting",
+    "activation",
+    "viewer",
+    "scanning",
+    "capture",
+    "every_layer",
+    "scoring",
+)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from ..core.progress import work
 from ..memory import amount
 from ..safe_text import counted, printable, writable
 from . import summary
+from .gallery import RECEIPTS
 from .plan import Plan
 from .receipts import Receipt, name_of, read_receipt
 from .state import READERS, damage
@@ -91,7 +92,7 @@ def check_store(store: Any) -> Check:
             done += receipt is not None and not wrong
             size += 0 if receipt is None else sum(size for size, _ in receipt.files.values())
             step(1)
-    ends = list(_of_the_end(storage))
+    ends = list(_of_the_end(storage, sizes))
     damaged += ends
     return Check(plan.units, done, tuple(damaged), size, done < plan.units or summary.RECEIPT not in sizes)
 
@@ -108,10 +109,13 @@ def _look(storage: Storage, plan: Plan, sizes: dict[str, int], unit: int) -> tup
     return receipt, list(damage(storage, receipt, sizes))
 
 
-def _of_the_end(storage: Storage) -> Iterator[str]:
-    """What is wrong with what the end of a scan has left."""
-    about = summary.read_receipt(storage)
-    if about is not None:
-        yield from summary.damage(storage, about)
-    elif summary.RECEIPT in storage.sizes("summary"):
-        yield f"{summary.RECEIPT} is damaged"
+def _of_the_end(storage: Storage, sizes: Mapping[str, int]) -> Iterator[str]:
+    """What is wrong with what the end of a scan has left: the summary, the parts of the last stage."""
+    for name in (summary.RECEIPT, *(name for name in sizes if name.startswith(f"{RECEIPTS}/"))):
+        if name not in sizes:
+            continue
+        about = summary.read_receipt(storage, name)
+        if about is None:
+            yield f"{name} is damaged"
+        else:
+            yield from summary.damage(storage, about)

@@ -46,15 +46,23 @@ def look(scope: Scope, samples: Sequence[Sample], question: Question, *, batch: 
     ready = list(_readable(scope, samples))
     reading = (time.perf_counter() - start) / max(1, len(ready))
     maps, size = _maps(scope, ready, question, wanted=scope.plan.batch or batch or usual_batch(scope, unit))
-    again = time.perf_counter()
-    run_batch(scope, _batch(scope, ready, size), question, {})
-    return Probe(_kept(maps), size, reading + (time.perf_counter() - again) / size)
+    again, few = time.perf_counter(), _batch(scope, ready, _tried(scope, size))
+    run_batch(scope, few, question, {})
+    return Probe(_kept(maps), size, reading + (time.perf_counter() - again) / len(few.ids))
+
+
+def _on_processor(scope: Scope) -> bool:
+    return str(getattr(scope.backend, "device", "") or "cpu").startswith("cpu")
 
 
 def usual_batch(scope: Scope, unit: int) -> int:
     """How many images are tried first."""
-    device = str(getattr(scope.backend, "device", "") or "cpu")
-    return min(unit, USUAL if device.startswith("cpu") else USUAL_ELSEWHERE)
+    return min(unit, USUAL if _on_processor(scope) else USUAL_ELSEWHERE)
+
+
+def _tried(scope: Scope, wanted: int) -> int:
+    """How many images are run to see whether so many fit: where the processor's memory can be asked, a few are enough."""
+    return min(wanted, READ) if _on_processor(scope) else wanted
 
 
 def _readable(scope: Scope, samples: Sequence[Sample]) -> Iterator[Ready]:
@@ -67,12 +75,13 @@ def _maps(
 ) -> tuple[dict[str, FeatureMap], int]:
     """The maps of a batch of so many images, or of half as many where memory is short, and so on."""
     while True:
-        batch, room = _batch(scope, ready, wanted), Room(None, kept=False)
+        batch = _batch(scope, ready, _tried(scope, wanted))
         if ready and scope.check_input:
             photos = tuple(one.sample.read(range=scope.preprocess.range) for one in ready)
             warn_of_input(scope, replace(batch, photos=photos))
+        whole = replace(batch, ids=batch.ids * -(-wanted // len(batch.ids)))
         try:
-            run = run_batch(scope, batch, question, {}, check=partial(_check, room, batch))
+            run = run_batch(scope, batch, question, {}, check=partial(_check, Room(None, kept=False), whole))
             return join([run])[0], wanted
         except CaptureTooLarge:
             if wanted == 1 or scope.plan.batch:
@@ -80,8 +89,8 @@ def _maps(
             wanted = max(1, wanted // 2)
 
 
-def _check(room: Room, batch: Batch, request: Request) -> None:
-    room.check(request, batch, 0)
+def _check(room: Room, whole: Batch, request: Request) -> None:
+    room.check(request, whole, 0)
 
 
 def _batch(scope: Scope, ready: Sequence[Ready], size: int) -> Batch:

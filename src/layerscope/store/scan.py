@@ -148,9 +148,11 @@ def scan(
             job = Job(spec, done.state.todo, scope, pace.telling(step), workers, address, gpus_per_worker)
             for receipt in run(engine, job):
                 receipts[receipt.unit] = receipt
+        units_took = pace.seconds()
         write_summary(storage, done.plan, receipts)
         write_gallery(spec, done.samples, scope, receipts)
-        _write_provenance(storage, done, receipts, start=start, about={"engine": engine, "workers": workers})
+        about = {"engine": engine, "workers": workers, "units_took": units_took}
+        _write_provenance(storage, done, receipts, start=start, about=about)
     return open_store(storage)
 
 
@@ -158,8 +160,12 @@ class Pace:
     """How many images a second were done so far, and how many were skipped, for the bar."""
 
     def __init__(self) -> None:
-        self.begun = time.perf_counter()
+        self.begun, self.cpu = time.perf_counter(), time.process_time()
         self.done = self.skipped = 0
+
+    def seconds(self) -> dict[str, float]:
+        """How long it has been, by the clock and of this process's own work."""
+        return {"clock": time.perf_counter() - self.begun, "cpu": time.process_time() - self.cpu}
 
     def telling(self, step: Callable[[int], None]) -> Callable[[int, int], None]:
         def tell(images: int, skipped: int) -> None:

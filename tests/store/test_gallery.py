@@ -8,7 +8,8 @@ import layerscope as ls
 from helpers.stores import OPENING, contents, small_scan, write_images
 from layerscope import BadOption
 from layerscope.cli import main
-from layerscope.store.gallery import BINS, SAMPLE, sample_rows
+from layerscope.store.gallery import BINS
+from layerscope.store.passing import SAMPLE, sample_rows
 from layerscope.store.store import open_store
 from layerscope.testing import tiny_model
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +23,16 @@ from ..core.npz import array_in
 from ..core.placement import Placement
 from ..core.progress import work
 from ..errors import ImageNotReadable
-from .ahead import Ready, read_ahead
+from ..inputs import preprocess
+from ..inputs.photo import Photo
+from ..inputs.photo import read as read_photo
+from .ahead import read_ahead
+from .arrays import import_zarr, map_array
+from .passing import Pairs, forget, passed, sample_rows
 from .plan import Kept, Plan
 from .reading import pooled_rows
-from .receipts import Receipt, checksum, sealed, unsealed
+from .receipts import DONE, Outcome, Receipt, checksum, sealed, unsealed
+from .sources.origins import digest_of
 from .storage import Storage
 from .summary import damage, read_summary, units_hash
 from .tally import packed
@@ -33,13 +41,13 @@ from .vectors import ranks_of
 
 if TYPE_CHECKING:
     from ..scope.scope import Scope
-    from .samples import Listing
+    from .samples import Listing, Sample
 
 FOLDER, RECEIPTS, INDEX = "top", "top/receipts", "top/index.npz"
 SIDE = 256  # pixels of the longer side of a photo
 FEW = 64  # pixels up to which a photo is kept exactly
 QUALITY = 85
-SAMPLE, BINS = 256, 8
+BINS = 8
 
 
 @dataclass(frozen=True)
@@ -56,11 +64,6 @@ class Part:
     @property
     def receipt(self) -> str:
         return f"{RECEIPTS}/{self.number:06d}.json"
-
-
-def sample_rows(images: int) -> np.ndarray:
-    """The rows of at most `SAMPLE` images, as evenly in the manifest as can be."""
-    return np.unique(np.arange(min(images, SAMPLE)) * images // max(1, min(images, SAMPLE)))
 
 
 def rows_by_bins(storage: Storage, plan: Plan, kept: Kept) -> np.ndarray:
@@ -111,12 +114,13 @@ class Gallery:
     spec: Spec
     samples: Listing
     shown: Mapping[str, np.ndarray]
+    receipts: Mapping[int, Receipt]
     of: str
 
     @classmethod
     def of_scan(cls, spec: Spec, samples: Listing, receipts: Mapping[int, Receipt]) -> Gallery:
         shown = {kept.name: shown_rows(spec.storage, spec.plan, kept) for kept in spec.plan.layers}
-        return cls(spec, samples, shown, units_hash(receipts))
+        return cls(spec, samples, shown, receipts, units_hash(receipts))
 
     @property
     def parts(self) -> list[Part]:
@@ -142,41 +146,91 @@ class Gallery:
                 self.spec.storage.delete(name)
 
     def fill(self, part: Part, scope: Scope, step: Callable[[int], None]) -> None:
-        """Read the images of a part, run the model on them, and write what is kept of them."""
-        spec, plan = self.spec, self.spec.plan
-        held: dict[str, np.ndarray] = {}
+        """Read the images of a part, find the maps that are shown of them, and write both."""
+        spec, held = self.spec, self._photos(part.rows, scope, step)
         maps: dict[tuple[str, int], list[tuple[int, np.ndarray]]] = {}
-        samples = [self.samples[row] for row in part.rows]
-        readers = 1 if self.samples.in_turn else reader_count()
-        with closing(read_ahead(samples, scope, workers=readers)) as coming:
-            for rows, ready in _batches(part.rows, coming, plan.batch):
-                values = run(spec, scope, ready)
-                for kept in plan.layers:
-                    self._take(kept.name, values[kept.layer.path], rows, maps)
-                for row, one in zip(rows, ready, strict=True):
-                    held[f"photos/{row}"] = np.frombuffer(_photo(one), np.uint8)
-                    held[f"inputs/{row}"] = np.array(one.placement.input if one.placement else (0, 0))
-                step(len(rows))
-        for (name, channel), pairs in sorted(maps.items(), key=lambda item: item[0]):
-            held[f"rows/{name}/{channel}"] = np.array([row for row, _ in pairs], np.int64)
-            held[f"maps/{name}/{channel}"] = np.stack([one for _, one in pairs])
+        for unit, group in groupby(part.rows, lambda row: row // spec.plan.unit):
+            pairs = self._pairs(list(group))
+            for name, found in self._maps(unit, pairs, scope).items():
+                for row, channel, one in zip(*pairs[name], found, strict=True):
+                    if not np.isnan(one).all():  # else the image is gone
+                        maps.setdefault((name, int(channel)), []).append((int(row), one))
+        for (name, channel), shown in sorted(maps.items(), key=lambda item: item[0]):
+            held[f"rows/{name}/{channel}"] = np.array([row for row, _ in shown], np.int64)
+            held[f"maps/{name}/{channel}"] = np.stack([one for _, one in shown])
         data = packed(held)
         spec.storage.put(part.name, data)
         about = {"of": self.of, "rows": list(part.rows), "files": {part.name: [len(data), checksum(data)]}}
         spec.storage.put(part.receipt, sealed(about))
 
-    def _take(
-        self,
-        name: str,
-        values: np.ndarray,
-        rows: Sequence[int],
-        maps: dict[tuple[str, int], list[tuple[int, np.ndarray]]],
-    ) -> None:
-        """Of a batch's maps of a layer those of the channels that show one of these images."""
-        for at, row in enumerate(rows):
-            for channel in np.flatnonzero((self.shown[name] == row).any(1)).tolist():
-                with np.errstate(over="ignore"):
-                    maps.setdefault((name, channel), []).append((row, values[at, channel].astype(np.float16)))
+    def _photos(self, rows: Sequence[int], scope: Scope, step: Callable[[int], None]) -> dict[str, np.ndarray]:
+        """What the model saw of each image, and the size of its input."""
+        held: dict[str, np.ndarray] = {}
+
+        def look(row: int) -> tuple[bytes, tuple[int, int]] | None:
+            return _seen(self.samples[row], scope, self._outcome(row).digest)
+
+        with ThreadPoolExecutor(1 if self.samples.in_turn else reader_count(), "layerscope-look") as pool:
+            for row, seen in zip(rows, pool.map(look, rows), strict=True):
+                if seen is not None:
+                    held[f"photos/{row}"] = np.frombuffer(seen[0], np.uint8)
+                    held[f"inputs/{row}"] = np.array(seen[1])
+                step(1)
+        return held
+
+    def _outcome(self, row: int) -> Outcome:
+        unit = row // self.spec.plan.unit
+        return self.receipts[unit].images[row - self.receipts[unit].first]
+
+    def _pairs(self, rows: Sequence[int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The rows and channels that are shown of these images in each layer."""
+        pairs = {}
+        for name, shown in self.shown.items():
+            channels, at = np.nonzero(np.isin(shown, rows))
+            both = np.unique(np.stack([shown[channels, at], channels], 1), axis=0)
+            pairs[name] = both[:, 0], both[:, 1]
+        return pairs
+
+    def _maps(self, unit: int, pairs: Pairs, scope: Scope) -> dict[str, np.ndarray]:
+        """Their maps as float16, as the scan had them: from the store, from what the unit left, or by running it anew."""
+        storage, plan = self.spec.storage, self.spec.plan
+        if plan.keep != "maps":
+            found = passed(storage, unit, pairs)
+            return self._again(unit, pairs, scope) if found is None else found
+        found, first = {}, unit * plan.unit
+        for kept in plan.layers:
+            array = import_zarr().open_array(storage.zarr(), path=map_array(plan, kept).name, mode="r")
+            rows, channels = pairs[kept.name]
+            if len(rows):
+                found[kept.name] = _halves(array[first : first + plan.unit][rows - first, channels])
+        return found
+
+    def _again(self, unit: int, pairs: Pairs, scope: Scope) -> dict[str, np.ndarray]:
+        """By the batches that these images were in; NaN for those that are gone."""
+        spec, plan, receipt = self.spec, self.spec.plan, self.receipts[unit]
+        good = [receipt.first + at for at, image in enumerate(receipt.images) if image.outcome == DONE]
+        wanted = {row for rows, _ in pairs.values() for row in rows.tolist()}
+        found = {
+            kept.name: np.full((len(pairs[kept.name][0]), *kept.spatial), np.nan, np.float16) for kept in plan.layers
+        }
+        for start in range(0, len(good), plan.batch):
+            rows = good[start : start + plan.batch]
+            if wanted.isdisjoint(rows):
+                continue
+            with closing(read_ahead([self.samples[row] for row in rows], scope, workers=reader_count())) as coming:
+                ready = {row: one for row, one in zip(rows, coming, strict=True) if one.array is not None}
+            values = run(spec, scope, list(ready.values())) if ready else {}
+            for kept in plan.layers if ready else ():
+                for at, (row, channel) in enumerate(zip(*pairs[kept.name], strict=True)):
+                    if row in ready:
+                        place = list(ready).index(row)
+                        found[kept.name][at] = _halves(values[kept.layer.path][place, channel])
+        return found
+
+
+def _halves(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return values.astype(np.float16)
 
 
 def write_gallery(spec: Spec, samples: Listing, scope: Scope, receipts: Mapping[int, Receipt]) -> None:
@@ -190,6 +244,7 @@ def write_gallery(spec: Spec, samples: Listing, scope: Scope, receipts: Mapping[
     with work(sum(len(part.rows) for part in missing), "top images") as step:
         for part in missing:
             gallery.fill(part, scope, step)
+    forget(spec.storage)
 
 
 def _holds(storage: Storage, name: str, data: bytes) -> bool:
@@ -199,28 +254,22 @@ def _holds(storage: Storage, name: str, data: bytes) -> bool:
         return False
 
 
-def _batches(rows: Sequence[int], coming: Iterator[Ready], size: int) -> Iterator[tuple[list[int], list[Ready]]]:
-    """The images that can still be read, a batch at a time."""
-    taken: list[tuple[int, Ready]] = []
-    for row, one in zip(rows, coming, strict=True):
-        if one.array is None:  # gone since the scan read it
-            continue
-        taken.append((row, one))
-        if len(taken) == size:
-            yield [row for row, _ in taken], [one for _, one in taken]
-            taken = []
-    if taken:
-        yield [row for row, _ in taken], [one for _, one in taken]
-
-
-def _photo(one: Ready) -> bytes:
-    """What the model saw of a photo, small, as a WebP file; nothing where it is gone meanwhile."""
-    assert one.placement is not None
+def _seen(sample: Sample, scope: Scope, digest: str) -> tuple[bytes, tuple[int, int]] | None:
+    """What the model saw of a photo, small, as a WebP file, and the size of its input; `None` where it is gone."""
     try:
-        photo = one.sample.read()
+        content = sample.content()
+        if digest_of(content) != digest:
+            return None
+        photo = read_photo(content, id=sample.id, range=scope.preprocess.range)
     except ImageNotReadable:
-        return b""
-    top, left, height, width = one.placement.box
+        return None
+    _, (placement,) = preprocess.batch([photo], scope.preprocess, scope.plan)
+    return _photo(photo, placement), placement.input
+
+
+def _photo(photo: Photo, placement: Placement) -> bytes:
+    """The part of a photo that the model saw, small, as a WebP file."""
+    top, left, height, width = placement.box
     share = min(1.0, SIDE / max(height, width))
     size = max(1, round(width * share)), max(1, round(height * share))
     image = Image.fromarray(photo.pixels)
@@ -234,7 +283,7 @@ def _photo(one: Ready) -> bytes:
         )
     file = io.BytesIO()
     exact = max(size) <= FEW
-    shown.save(file, "WEBP", lossless=exact, quality=100 if exact else QUALITY, method=4)
+    shown.save(file, "WEBP", lossless=exact, quality=100 if exact else QUALITY, method=2)
     return file.getvalue()
 
 

@@ -120,16 +120,16 @@ def decode(data: bytes, name: str) -> Tally:
         return Tally.of_arrays({entry.removeprefix(f"{name}/"): array_in(archive, entry) for entry in entries})
 
 
-def packed(arrays: dict[str, np.ndarray]) -> bytes:
-    """Arrays as an `.npz` without dates: the same arrays give the same bytes."""
+def packed(arrays: dict[str, np.ndarray], level: int = 1) -> bytes:
+    """Arrays as an `.npz` without dates: the same arrays give the same bytes; `level` 0 doesn't press them."""
     file = BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             member = BytesIO()
             np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", FIXED_DATE)
-            info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3
-            archive.writestr(info, member.getvalue(), compresslevel=1)
+            info.compress_type, info.create_system = zipfile.ZIP_DEFLATED if level else zipfile.ZIP_STORED, 3
+            archive.writestr(info, member.getvalue(), compresslevel=level)
     return file.getvalue()
 
 

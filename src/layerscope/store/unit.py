@@ -24,6 +24,7 @@ from ..scope.run import Question
 from .ahead import Ready, batch_of, read_ahead
 from .arrays import map_array, pooled_arrays
 from .manifest import Unit
+from .passing import Largest, Passing
 from .plan import Kept, Plan
 from .receipts import Outcome, Receipt, checksum, name_of
 from .storage import Storage
@@ -62,6 +63,7 @@ def process(spec: Spec, units: Iterable[Unit], scope: Scope | None = None, tell:
     `tell` is called with the number of images done since the last call, and how many of them were skipped.
     """
     scope = opened(spec) if scope is None else scope
+    largest = Largest(spec.plan)
     units = list(units)
     samples = chain.from_iterable(unit.samples for unit in units)
     readers = 1 if any(unit.samples.in_turn for unit in units) else reader_count()
@@ -71,7 +73,7 @@ def process(spec: Spec, units: Iterable[Unit], scope: Scope | None = None, tell:
         ThreadPoolExecutor(1, "layerscope-write") as writer,
     ):
         for unit in units:
-            filled = Filled(spec.plan, unit)
+            filled = Filled(spec.plan, unit, largest)
             for rows, ready in filled.batches(islice(coming, len(unit)), tell):
                 filled.add(rows, run(spec, scope, ready))
                 tell(len(rows), 0)
@@ -121,8 +123,8 @@ def run(spec: Spec, scope: Scope, ready: Sequence[Ready]) -> dict[str, np.ndarra
 class Filled:
     """What a unit has come to so far: the outcome of each image, and for each layer what is counted and kept."""
 
-    def __init__(self, plan: Plan, unit: Unit) -> None:
-        self.plan, self.unit = plan, unit
+    def __init__(self, plan: Plan, unit: Unit, largest: Largest) -> None:
+        self.plan, self.unit, self.passing = plan, unit, None if plan.keep == "maps" else Passing(largest)
         self.outcomes: list[Outcome] = []
         self.counters = {kept.name: Counter(plan.unit, len(kept.channels), plan.top) for kept in plan.layers}
         self.maps = {kept.name: map_array(plan, kept).empty() for kept in plan.layers if plan.keep == "maps"}
@@ -156,6 +158,8 @@ class Filled:
             counter.add(values.reshape(flat), halves.reshape(flat), rows)
             if counter.tally.high.max(initial=0) > LARGEST or counter.tally.low.min(initial=0) < -LARGEST:
                 self.beyond[kept.name] += int((np.isinf(halves) & np.isfinite(values)).sum())
+            if self.passing is not None:
+                self.passing.take(kept.name, np.array(rows) + self.unit.first, counter.high[rows], halves)
             if kept.name in self.maps:
                 self.maps[kept.name][rows] = halves if self.plan.dtype == "float16" else values
 
@@ -174,6 +178,8 @@ class Filled:
                 put(array.shard(number), array.encode(values))
         tallies = {kept.name: self.counters[kept.name].finished(self.unit.first) for kept in plan.layers}
         put(f"{TALLIES}/{number:06d}.npz", encode(tallies))
+        if self.passing is not None:
+            self.passing.write(storage, number)
         beyond = {name: count for name, count in self.beyond.items() if count}
         receipt = Receipt(
             number,

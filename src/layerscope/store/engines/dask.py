@@ -21,7 +21,7 @@ WAITING = 3  # units for each worker that are handed out at a time
 def receipts(job: Job) -> Iterator[Receipt]:
     """Do the units on the workers of a cluster; a unit whose worker dies is done by another."""
     check_travels(job.spec)
-    distributed = library("distributed", "engine='dask'", "; pip install 'layerscope[dask]'")
+    distributed = library("distributed", "engine='dask'", '; pip install "layerscope[dask]"')
     with _client(distributed, job) as client:
         spec = client.scatter(job.spec, broadcast=True, hash=False)
         units = iter(job.units)

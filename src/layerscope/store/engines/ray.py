@@ -25,7 +25,7 @@ def receipts(job: Job) -> Iterator[Receipt]:
     """
     check_travels(job.spec)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray = library("ray", "engine='ray'", "; pip install 'layerscope[ray]'")
+    ray = library("ray", "engine='ray'", '; pip install "layerscope[ray]"')
     with _cluster(ray, job):
         task = ray.remote(do_units).options(
             num_cpus=1, num_gpus=job.gpus_per_worker or 0, max_retries=RETRIES, retry_exceptions=False

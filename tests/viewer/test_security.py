@@ -207,7 +207,7 @@ def test_too_large_a_request_is_refused_while_it_comes(server, monkeypatch):
     connection.request("POST", "/api", parts(), kind, encode_chunked=True)
     response = connection.getresponse()
     assert response.status == 413
-    assert response.read() == b"a request has at most 32 MB\n"
+    assert response.read() == b"A request has at most 32 MB.\n"
     connection.close()
     assert len(server.session.begun) == before
 

@@ -40,11 +40,13 @@ DOOR_STYLE = "body { font: 16px/1.5 system-ui, sans-serif; margin: 15vh auto; ma
 
 def application(lanes: Lanes, gate: Gate, page: Document) -> ASGIApp:
     """What answers the page of one session."""
-    door = Document(page.title, DOOR, DOOR_STYLE)
+    door = Document("layerscope", DOOR, DOOR_STYLE)
 
     async def show(request: Request) -> Response:
-        if not gate.admits(request.query_params.get(PARAMETER, "")):
-            return HTMLResponse(door.html(), 403, _policy(door.policy()))
+        token = request.query_params.get(PARAMETER)
+        if token is None or not gate.admits(token):
+            # A page that is loaded again comes without its token, which is no fault that a browser should report.
+            return HTMLResponse(door.html(), 200 if token is None else 403, _policy(door.policy()))
         return HTMLResponse(page.html(), 200, _policy(page.policy("'self'")))
 
     async def api(request: Request) -> Response:

@@ -238,7 +238,8 @@ export class App {
   }
 
   async add(files: Iterable<File>) {
-    for (const file of files) {
+    // What an event gave is empty a moment later.
+    for (const file of [...files]) {
       try {
         const buffers = [new Uint8Array(await file.arrayBuffer())]
         const { result } = await this.ask<Manifest['inputs'][number]>(

@@ -5,7 +5,7 @@ import { drag, matrix, rectified, rgb, weighted } from '../core/combine'
 import { halves } from '../core/half'
 import { pixel, usualColors } from '../core/paint'
 import { type Scale, scaleOfPlane } from '../core/scale'
-import type { CombineMeta, LayerInfo } from '../core/types'
+import type { CombineMeta, LayerInfo, ScaleRule } from '../core/types'
 import type { App, Payload } from './app'
 import { type Source, Tiles } from './raster'
 import type { Side } from './side'
@@ -31,7 +31,7 @@ export function aim(app: App, target: number) {
   const rule = maps.find(each => each.name === app.view.value.mode) ?? maps[0]
   app.set({ target, ...(rule && { mode: rule.name }) })
   if (!rule)
-    app.message.value = 'This layer has no map for a class: that takes gradients, or the layer before the classifier.'
+    app.message.value = 'There is no map for a class: that takes gradients, or the layer before the classifier.'
 }
 
 /** The same for all, so that nothing is rendered anew for it. */
@@ -133,7 +133,7 @@ export class Combiner {
     }
     const text = about.rule || about.label
     const label = text[0]!.toUpperCase() + text.slice(1)
-    const combined = this.shown(planes, label, about.notes)
+    const combined = this.shown(planes, label, about.notes, /cam/.test(about.name) ? 'evidence' : 'layer')
     if (about.groups?.length) return { ...combined, ...grouped(planes, about.groups), groups: about.groups }
     if (!about.rgb) return combined
     const given = tensors['limits']?.data as Float32Array | undefined
@@ -141,13 +141,22 @@ export class Combiner {
     return { ...combined, pixels: rgb(planes, limits, this.side.table.value) }
   }
 
-  private shown(planes: Float32Array[], label: string, notes = NONE, given?: [number, number]): Combined {
+  /** Evidence speaks for a class or against it: where it has one sign, in the colours of that side of 0. */
+  private shown(
+    planes: Float32Array[],
+    label: string,
+    notes = NONE,
+    range: ScaleRule | 'evidence' = 'layer',
+  ): Combined {
     const { side } = this
     const { rows, columns } = side.source.value!
     const source = { count: planes.length, rows, columns, plane: (each: number) => planes[each]! }
     const { app } = side
-    const scale = scaleOfPlane(planes[0]!, { per: given ?? 'layer', norm: app.of('norm').value })
-    const colors = app.of('colors').value || usualColors(app.manifest.value, scale.center)
+    const [norm, chosen] = [app.of('norm').value, app.of('colors').value]
+    const evidence = range === 'evidence'
+    const center = evidence && !chosen && norm !== 'log' ? 0 : null
+    const scale = scaleOfPlane(planes[0]!, { per: evidence ? 'layer' : range, norm, center })
+    const colors = chosen || usualColors(app.manifest.value, scale.center)
     const limits = Float64Array.from({ length: 2 * planes.length }, (_, at) => scale.limits[at % 2]!)
     return {
       ...{ source, scale, colors, label, notes },

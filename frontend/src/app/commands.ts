@@ -176,7 +176,7 @@ export function press(app: App, event: KeyboardEvent): boolean {
   const name = `${event.ctrlKey || event.metaKey ? 'Ctrl+' : ''}${event.shiftKey && arrow ? 'Shift+' : ''}${event.key}`
   const command = byKey.get(name)
   if (!command) return false
-  if (leaves && target.matches?.('input, select, textarea')) (target as HTMLElement).blur()
+  if (leaves && target.matches?.('input, select, textarea')) app.root!.focus()
   event.preventDefault()
   // What the pointer rests on may be something else now.
   app.hover.value = null

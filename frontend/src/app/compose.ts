@@ -66,10 +66,7 @@ function single(app: App, side: Side, what: What): HTMLCanvasElement {
     body.getContext('2d')!.putImageData(plate.image, 0, 0)
   }
   const heading = what === 'sheet' ? title : `${map?.label ?? ''} · ${side.layer.value.path}`
-  const scale =
-    map && !map.pixels
-      ? [`From ${span(map.scale.limits[0]!, map.scale.limits[1]!)}, in the colours ${map.colors}.`]
-      : []
+  const scale = map && !map.pixels ? [`From ${span(map.scale.limits[0]!, map.scale.limits[1]!)} in ${map.colors}.`] : []
   const view = app.view.value
   const weights = view.mode === 'weights' ? [weighing(view)] : []
   const notes =

@@ -18,7 +18,7 @@ export function addressView(manifest: () => Manifest): SharedView {
       const changed = () => {
         clearTimeout(timer)
         const text = location.hash.slice(1)
-        if (text !== written) callback(fromAddress(text) ?? {})
+        if (text !== written) callback(fromAddress(text))
       }
       addEventListener('hashchange', changed)
       return () => removeEventListener('hashchange', changed)

@@ -4,7 +4,6 @@ import { App } from '../app/app'
 import { compose } from '../app/compose'
 import { fromBase64 } from '../core/paint'
 import type { Host, Manifest, Reply } from '../core/types'
-import { RequestError } from '../core/types'
 import { mount } from '../panes/viewer'
 import { addressView } from './address'
 import { systemGround } from './ground'
@@ -26,15 +25,12 @@ class ReportHost implements Host {
 
   async request<Result>(op: string, params: Record<string, unknown> = {}): Promise<Reply<Result>> {
     const { input, layer, name, target } = params
-    const key = [op, input, layer, name, target].filter(each => each !== undefined && each !== null).join(':')
+    const key = [op, input, layer, name, target].filter(each => each != null).join(':')
     const { parts } = this.data
     const named = parts[key]
     const part = parts[named ?? key] ?? named
     if (part === undefined) {
-      throw new RequestError({
-        kind: 'NotInReport',
-        message: 'This report does not hold that: only layerscope view can compute it.',
-      })
+      throw new Error('Only layerscope view has that.')
     }
     const apart = part[0] === '~'
     const packed = new Blob([fromBase64(apart ? part.slice(1) : part) as BlobPart])

@@ -165,7 +165,7 @@ function Target({ app, side }: { app: App; side: Side }) {
         onInput={event => type(event.currentTarget.value)}
         onChange={event => {
           event.currentTarget.value = ''
-          event.currentTarget.blur()
+          app.root!.focus()
         }}
       />
       <datalist id="layerscope-classes">
@@ -198,7 +198,7 @@ function Weights({ app, side }: { app: App; side: Side }) {
           </button>
         )}
         <Button
-          title="Only above 0: the rest becomes 0"
+          title="Only above 0"
           pressed={post === 'relu'}
           on={() => app.set({ post: post === 'relu' ? 'none' : 'relu' })}
         >

@@ -13,6 +13,8 @@ function Dialog({ app, title, children }: { app: App; title: string; children: C
   const ref = useRef<HTMLDialogElement>(null)
   useEffect(() => {
     ref.current!.showModal()
+    // In a notebook keys would else go to its cells.
+    return () => app.root!.focus()
   }, [])
   return (
     <dialog
@@ -46,9 +48,9 @@ export function Help({ app }: { app: App }) {
         ))}
       </dl>
       <p class="note">
-        Point at a tile, the combined map or the photo: the unit is marked in all three, with the part of the photo that
-        it sees. Click pins it. Ctrl-click picks channels for a weighted sum. Double-click shows one channel large. The
-        wheel zooms, dragging moves. Drag on the histogram to set the limits of the colours.
+        Point at a tile, a map or the photo: the unit is marked in all, with the part of the photo that it sees. Click
+        pins it, Ctrl-click picks a channel, double-click shows it large. The wheel zooms, dragging moves. The histogram
+        sets limits.
       </p>
       <p class="note">layerscope {app.manifest.value.version}</p>
     </Dialog>

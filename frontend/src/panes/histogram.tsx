@@ -118,7 +118,7 @@ export function Histogram({ app, side }: { app: App; side: Side }) {
         </h2>
         <div class="tools">
           {Array.isArray(scale) && (
-            <Button title="Reset to the range of the values" on={() => app.set({ scale: 'channel' })}>
+            <Button title="Reset the range" on={() => app.set({ scale: 'channel' })}>
               Reset
             </Button>
           )}

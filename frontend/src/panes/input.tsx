@@ -73,7 +73,7 @@ export function Input({ app, side }: { app: App; side: Side }) {
       </div>
       {side.index === 0 && (
         <div class="row">
-          <Button title="Overlay of the combined map (o)" pressed={overlay} on={() => app.set({ overlay: !overlay })}>
+          <Button title="The map on the photo (o)" pressed={overlay} on={() => app.set({ overlay: !overlay })}>
             Overlay
           </Button>
           <input
@@ -157,6 +157,9 @@ function pixels(photo: Photo, width: number, height: number): ImageData {
   return new ImageData(drawn.data.slice(), width, height)
 }
 
+/** How light a pixel is. */
+const light = (pixel: number) => 0.3 * (pixel & 255) + 0.59 * ((pixel >> 8) & 255) + 0.11 * ((pixel >> 16) & 255)
+
 /** The map over a greyed photo: opacity carries the strength, hue the value. Cells keep their edges. */
 function blend(
   { data: rgba, width, height }: ImageData,
@@ -169,25 +172,35 @@ function blend(
   const layer = side.data.value!
   const { columns } = map.source
   const [codes, table] = [map.tiles.codes(0, 1).codes, app.colors(map.colors, null)]
-  const signed = map.scale.center !== null
+  // Of values below 0 the lowest is the strongest.
+  const zero = map.scale.center !== null ? 120 : map.scale.limits[1]! <= 0 ? 240 : 0
+  let lightness = 0
   const strengths = Float32Array.from({ length: 256 }, (_, code) => {
     if (code > 240) return code === 241 ? 0 : 1
-    // Of values below 0 the lowest is the strongest.
-    return signed ? Math.abs(code - 120) / 120 : map.scale.limits[1]! <= 0 ? 1 - code / 240 : code / 240
+    const strength = Math.abs(code - zero) / Math.max(zero, 240 - zero)
+    lightness += strength * (light(table[code]!) - 127)
+    return strength
   })
-  const along = (count: number, at: (pixel: number) => [number, number] | null, which: 0 | 1) =>
-    Int32Array.from({ length: count }, (_, pixel) => at((pixel + 0.5) / scale)?.[which] ?? -1)
+  // The levels of black and white: strong colours that are light stand out from a dark photo.
+  const [black, white] = map.pixels ? [50, 220] : lightness < 0 ? [140, 255] : [0, 180]
+  const along = (count: number, at: (pixel: number) => number | undefined) =>
+    Int32Array.from({ length: count }, (_, pixel) => at((pixel + 0.5) / scale) ?? -1)
   const { placement } = layer.meta
   const [top, left, tall, wide] = placement?.box ?? [0, 0, height / scale, width / scale]
-  const rows = along(height, y => unitAt(layer, y, left + wide / 2), 0)
-  const across = along(width, x => unitAt(layer, top + tall / 2, x), 1)
+  const rows = along(height, y => unitAt(layer, y, left + wide / 2)?.[0])
+  const across = along(width, x => unitAt(layer, top + tall / 2, x)?.[1])
+  const under = new Uint32Array(rgba.buffer)
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < width; x++, at += 4) {
       const [row, column] = [rows[y]!, across[x]!]
-      const grey = 0.3 * rgba[at]! + 0.59 * rgba[at + 1]! + 0.11 * rgba[at + 2]!
-      const unit = row < 0 || column < 0 ? -1 : row * columns + column
-      const pixel = unit < 0 ? 0 : map.pixels ? map.pixels[unit]! : table[codes[unit]!]!
-      const alpha = unit < 0 ? 0 : opacity * (map.pixels ? (map.cover?.[unit] ?? 1) : strengths[codes[unit]!]!)
+      const grey = black + (light(under[at >> 2]!) * (white - black)) / 255
+      let [pixel, alpha] = [0, 0]
+      if (row >= 0 && column >= 0) {
+        const unit = row * columns + column
+        const code = codes[unit]!
+        pixel = map.pixels?.[unit] ?? table[code]!
+        alpha = opacity * (map.pixels ? (map.cover?.[unit] ?? 1) : strengths[code]!)
+      }
       const dim = grey * (1 - alpha)
       const own = map.cover ? opacity : alpha
       rgba[at] = dim + own * (pixel & 255)

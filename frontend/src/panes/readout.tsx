@@ -1,15 +1,21 @@
 /** What is under the pointer, in one line; what runs, and what went wrong. */
 
 import { useSignal, useSignalEffect } from '@preact/signals'
-import type { App } from '../app/app'
+import type { App, Probe } from '../app/app'
 import { field } from '../core/regions'
 import type { Probe as Exact } from '../core/types'
 import { within } from './input'
 import { Button } from './parts'
 import { number, percent, reading } from './words'
 
+/** An exact value, and the probe that it was read for: the line is drawn before another one is asked for. */
+interface Read {
+  probe: Probe
+  text: string
+}
+
 export function Readout({ app }: { app: App }) {
-  const exact = useSignal('')
+  const exact = useSignal<Read | null>(null)
   useSignalEffect(() => {
     const probe = app.probe.value
     const slice = app.of('slice').value
@@ -24,12 +30,12 @@ export function Readout({ app }: { app: App }) {
     const timer = setTimeout(() => {
       app.ask<Exact>('probe', { input, layer, channel, position }).then(
         ({ result }) => {
-          if (!left) exact.value = result.text
+          if (!left) exact.value = { probe, text: result.text }
         },
         () => {},
       )
     }, 120)
-    exact.value = ''
+    exact.value = null
     return () => {
       left = true
       clearTimeout(timer)
@@ -55,7 +61,7 @@ export function Readout({ app }: { app: App }) {
       {app.message.value && (
         <div class="problem" role="alert">
           <span>{app.message.value}</span>
-          <Button title="Close this message" on={() => (app.message.value = '')}>
+          <Button title="Close" on={() => (app.message.value = '')}>
             ×
           </Button>
         </div>
@@ -76,7 +82,7 @@ export function Readout({ app }: { app: App }) {
 }
 
 /** Name and text of each part of the line. */
-function parts(app: App, exact: string): [string, string][] {
+function parts(app: App, exact: Read | null): [string, string][] {
   const probe = app.probe.value
   const data = probe?.side.data.value
   if (!probe || !data) return []
@@ -90,7 +96,7 @@ function parts(app: App, exact: string): [string, string][] {
     const value = source.plane(channel)[row * source.columns + column]!
     if (source.rows > 1) line.push(['y', String(row)])
     if (source.columns > 1) line.push(['x', String(column)])
-    line.push(['value', exact || reading(value, low, high)])
+    line.push(['value', exact?.probe === probe ? exact.text : reading(value, low, high)])
   }
   const map = app.of('mode').value !== 'channel' && unit && side.combined.value
   if (map && map.source.rows === side.source.value!.rows) {

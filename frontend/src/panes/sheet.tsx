@@ -102,7 +102,7 @@ export function Sheet({ app, side }: { app: App; side: Side }) {
           <Button title="Smaller tiles" on={() => zoomBy(1 / 1.5)}>
             −
           </Button>
-          <Button title="Fit all tiles (0)" on={() => app.set({ zoom: null, single: false })}>
+          <Button title="Fit (0)" on={() => app.set({ zoom: null, single: false })}>
             Fit
           </Button>
           <Button title="Larger tiles" on={() => zoomBy(1.5)}>
@@ -196,7 +196,7 @@ function GoTo({ app, side }: { app: App; side: Side }) {
           app.message.value = `There is no channel ${field.value} here.`
         else app.set({ active: field.valueAsNumber })
         field.value = ''
-        field.blur()
+        app.root!.focus()
       }}
     />
   )

@@ -72,7 +72,7 @@ export function Toolbar({ app }: { app: App }) {
             multiple
             hidden
             onChange={event => {
-              app.add([...(event.currentTarget.files ?? [])])
+              app.add(event.currentTarget.files!)
               event.currentTarget.value = ''
             }}
           />
@@ -119,7 +119,7 @@ export function Toolbar({ app }: { app: App }) {
         <Button title="Table of statistics (t)" pressed={table} on={() => app.set({ table: !table })}>
           Table
         </Button>
-        <Button title="Save what is seen (Ctrl S)" on={() => (app.dialog.value = 'save')}>
+        <Button title="Save (Ctrl S)" on={() => (app.dialog.value = 'save')}>
           Save
         </Button>
         <Button

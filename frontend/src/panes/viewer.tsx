@@ -29,10 +29,8 @@ export function Viewer({ app }: { app: App }) {
     const target: EventTarget = app.host.kind === 'widget' ? root.current! : document
     const down = (event: Event) => press(app, event as KeyboardEvent) && event.stopPropagation()
     const paste = (event: Event) => {
-      const files = [...((event as ClipboardEvent).clipboardData?.files ?? [])].filter(each =>
-        each.type.startsWith('image/'),
-      )
-      if (files.length && upload) {
+      const files = (event as ClipboardEvent).clipboardData?.files
+      if (files?.length && upload) {
         event.preventDefault()
         app.add(files)
       }
@@ -69,7 +67,7 @@ export function Viewer({ app }: { app: App }) {
         over.value = false
         if (!upload) return
         event.preventDefault()
-        app.add([...(event.dataTransfer?.files ?? [])])
+        app.add(event.dataTransfer!.files)
       }}
     >
       <div class="panes">

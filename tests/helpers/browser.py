@@ -23,6 +23,7 @@ from .viewer import ShapesBackend, numbers
 
 FRONTEND = Path(__file__).parents[2] / "frontend"
 HOSTILE = "<img src=x onerror=hacked=1>"
+SHAPES = ["odd", "volume", "sequence", "vector", "attention", HOSTILE, "slow"]
 CAT = ["_blocks.2._project_conv", "_blocks.4._swish:1", "_fc"]
 # Of each layer the sheets that are compared, by what is chosen above them.
 SHEETS: dict[str, list[dict[str, Any]]] = {
@@ -103,8 +104,54 @@ def photos(folder: Path) -> list[Path]:
     return paths
 
 
+def all_facts(photos: Sequence[Path]) -> dict[str, Any]:
+    """What Python says of both models: the layers of each, and what is made of them."""
+    plain, hostile, added = photos
+    cat, shapes = ls.open("demo"), shapes_scope(Slow())
+    maps = cat.capture(ls.demo_photo(), CAT)
+    of_cat = {
+        "photo": maps[CAT[0]].photos[0].shape[:2],
+        "layers": {path: layer_facts(maps[path], SHEETS.get(path, ())) for path in CAT},
+        "regions": {path: region_facts(maps[path]) for path in CAT[:2]},
+        "places": same_places(maps[CAT[0]], maps[CAT[1]]),
+        **combined_facts(maps[CAT[0]]),
+    }
+    of_shapes = {
+        "layers": model_facts(shapes, plain, SHAPES),
+        "second": model_facts(shapes, hostile, ["odd"])["odd"],
+        "added": model_facts(shapes, added, ["odd"])["odd"],
+    }
+    return {"cat": of_cat, "shapes": of_shapes}
+
+
 def packed(values: NDArray[Any]) -> str:
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
+
+
+def region_facts(fm: Any) -> list[list[list[float]]]:
+    """For each row and each column of a map the first and the last pixel of the photo that it can depend on."""
+    grid = fm.unit_grid()
+    boxes = (
+        [grid.receptive_box(y, 0) for y in range(fm.spatial[0])],
+        [grid.receptive_box(0, x) for x in range(fm.spatial[1])],
+    )
+    return [
+        [[max(0, box[axis]), min(grid.placement.photo[axis], box[axis] + box[axis + 2])] for box in along]
+        for axis, along in enumerate(boxes)
+    ]
+
+
+def same_places(fm: Any, other: Any) -> list[list[int]]:
+    """Some units of a map, each with that of another one that covers the middle of it on the photo, and a pixel around it."""
+    first, second = fm.unit_grid(), other.unit_grid()
+    found = []
+    for unit in zip(range(3, fm.spatial[0], 8), range(fm.spatial[1] - 3, 0, -8), strict=False):
+        y, x = map(int, first.centre(*unit))
+        over = {second.unit_at(y + down, x + across) for down in (-1, 0, 1) for across in (-1, 0, 1)}
+        if len(over) == 1 and None not in over:
+            found.append([*unit, *over.pop()])
+    assert len(found) >= 2
+    return found[:3]
 
 
 def layer_facts(fm: Any, sheets: Sequence[dict[str, Any]]) -> dict[str, Any]:

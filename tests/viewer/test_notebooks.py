@@ -1,4 +1,4 @@
-"""The widget in JupyterLab and in marimo, in a real browser (frontend/test/browser/notebook.mjs)."""
+"""The widget in JupyterLab and marimo, in a real browser: what only notebooks have (frontend/test/browser/notebook.mjs)."""
 
 import contextlib
 import json
@@ -12,12 +12,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import layerscope as ls
-from helpers import browser
+from helpers import browser, specification
 
 TOKEN = "of-this-test"
 LAYERS = ["_conv_stem", "_blocks.1._expand_conv"]
@@ -65,18 +63,20 @@ def staged(tmp_path_factory):
     """A folder with a notebook of each kind, a photo to add, and what numpy has of the layer."""
     browser.check_installed()
     folder = tmp_path_factory.mktemp("notebooks")
+    (folder / "widget.ipynb").write_text(json.dumps(notebook(CELLS)))
+    (folder / "widget.py").write_text(MARIMO)
+    fm = ls.open("demo").capture(ls.demo_photo(), LAYERS[0])[LAYERS[0]]
+    (folder / "layer.json").write_text(json.dumps(browser.layer_facts(fm, [{}, {"norm": "symlog", "scale": "layer"}])))
+    return folder
+
+
+def notebook(sources):
     cells = [
         {"cell_type": "code", "id": f"c{n}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
-        for n, source in enumerate(CELLS)
+        for n, source in enumerate(sources)
     ]
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    notebook = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-    (folder / "widget.ipynb").write_text(json.dumps(notebook))
-    (folder / "widget.py").write_text(MARIMO)
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)).save(folder / "added.png")
-    fm = ls.open("demo").capture(ls.demo_photo(), LAYERS[0])[LAYERS[0]]
-    (folder / "facts.json").write_text(json.dumps(browser.layer_facts(fm, [])))
-    return folder
+    return {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
 
 
 @contextlib.contextmanager
@@ -86,7 +86,7 @@ def served(command, port, folder, path):
     homes = ("JUPYTERLAB_WORKSPACES_DIR", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
     environment = {**os.environ, **{name: str(folder / "home" / name) for name in (*places, *homes)}}
     environment["PYTHONPATH"] = os.pathsep.join(
-        filter(None, (str(Path(ls.__file__).parents[1]), environment.get("PYTHONPATH")))
+        filter(None, (str(Path(ls.__file__).parents[1]), str(Path(__file__).parents[1]), environment.get("PYTHONPATH")))
     )
     (folder / "home/HOME").mkdir(parents=True, exist_ok=True)
     log = folder / f"{command[0]}.log"
@@ -124,28 +124,6 @@ def free_port():
         return one.getsockname()[1]
 
 
-def check(folder, host, url):
-    setting = {
-        "chromium": browser.chromium(),
-        "host": host,
-        "url": url,
-        "token": TOKEN,
-        "folder": str(folder),
-        "facts": str(folder / "facts.json"),
-        "added": str(folder / "added.png"),
-    }
-    (folder / f"{host}.json").write_text(json.dumps(setting))
-    command = [
-        browser.node(),
-        "--test-reporter=spec",
-        str(browser.FRONTEND / "test/browser/notebook.mjs"),
-        f"{folder}/{host}.json",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    print(done.stdout, done.stderr, sep="\n")
-    assert done.returncode == 0, f"the widget doesn't hold its specification in {host}: see above"
-
-
 @pytest.mark.slow
 def test_the_widget_in_jupyterlab(staged):
     pytest.importorskip("jupyterlab")
@@ -162,7 +140,10 @@ def test_the_widget_in_jupyterlab(staged):
         "--LabApp.expose_app_in_browser=True",
     ]
     with served(command, port, staged, f"/api?token={TOKEN}"):
-        check(staged, "jupyter", f"http://127.0.0.1:{port}/lab/tree/widget.ipynb?token={TOKEN}")
+        at = f"http://127.0.0.1:{port}"
+        given = {"token": TOKEN, "folder": str(staged)}
+        own = {"url": f"{at}/lab/tree/widget.ipynb?token={TOKEN}", "facts": str(staged / "layer.json")}
+        specification.run(staged, "jupyter", "notebook.mjs", **given, **own)
     saved = json.loads((staged / "widget.ipynb").read_text())
     for cell in saved["cells"][:2]:
         held = [{*output["data"]} - {"text/plain"} for output in cell["outputs"]]
@@ -176,4 +157,5 @@ def test_the_widget_in_marimo(staged):
     port = free_port()
     command = ["marimo", "run", "widget.py", "--headless", "--no-token", "--host=127.0.0.1", f"--port={port}"]
     with served(command, port, staged, "/health"):
-        check(staged, "marimo", f"http://127.0.0.1:{port}/")
+        given = {"url": f"http://127.0.0.1:{port}/", "folder": str(staged), "facts": str(staged / "layer.json")}
+        specification.run(staged, "marimo", "notebook.mjs", **given)

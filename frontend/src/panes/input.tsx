@@ -73,7 +73,7 @@ export function Input({ app, side }: { app: App; side: Side }) {
       </div>
       {side.index === 0 && (
         <div class="row">
-          <Button title="The map on the photo (o)" pressed={overlay} on={() => app.set({ overlay: !overlay })}>
+          <Button title="Overlay (o)" pressed={overlay} on={() => app.set({ overlay: !overlay })}>
             Overlay
           </Button>
           <input

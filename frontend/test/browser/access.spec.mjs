@@ -9,18 +9,20 @@ const HOSTILE = '<img src=x onerror=hacked=1>'
 
 /** What axe-core finds, in words; put in past the page's policy, as an extension is. */
 async function violations(shown) {
-  const session = await shown.page.context().newCDPSession(shown.page)
-  await session.send('Runtime.evaluate', { expression: axe })
-  return shown.page.evaluate(async () => {
-    const { violations } = await window.axe.run()
+  if (!(await shown.page.evaluate(() => 'axe' in window))) {
+    const session = await shown.page.context().newCDPSession(shown.page)
+    await session.send('Runtime.evaluate', { expression: axe })
+  }
+  return shown.root.evaluate(async (root, alone) => {
+    const { violations } = await window.axe.run(alone ? document : root)
     return violations.flatMap(({ id, nodes }) =>
       nodes.map(node => `${id}: ${node.html.slice(0, 160)} ${node.failureSummary}`),
     )
-  })
+  }, shown.stage.host !== 'jupyter')
 }
 
 export default ({ check, stage }) => {
-  const { cat, shapes } = stage.facts
+  const { cat } = stage.facts
   for (const dark of [false, true]) {
     check(`axe finds nothing on ${dark ? 'dark' : 'light'} paper`, async () => {
       const busy = {
@@ -41,15 +43,12 @@ export default ({ check, stage }) => {
           await shown.press(...keys)
           assert.deepEqual(await violations(shown), [])
         }
-        await stage.with('cat', { layer: cat.ids[LAYER], ...view }, act, { dark })
+        await stage.with('cat', { layer: LAYER, ...view }, act, { dark })
       }
       for (const path of ['odd', 'attention']) {
-        await stage.with(
-          'shapes',
-          { layer: shapes.ids[path] },
-          async shown => assert.deepEqual(await violations(shown), []),
-          { dark },
-        )
+        await stage.with('shapes', { layer: path }, async shown => assert.deepEqual(await violations(shown), []), {
+          dark,
+        })
       }
     })
   }
@@ -57,10 +56,10 @@ export default ({ check, stage }) => {
   check('Tab reaches everything that can be pressed, and shows where it is', () =>
     stage.with(
       'cat',
-      { layer: cat.ids[LAYER], table: true, mode: 'weights', selected: [1, 2], weights: { 1: 1, 2: 1 }, unit: [3, 3] },
+      { layer: LAYER, table: true, mode: 'weights', selected: [1, 2], weights: { 1: 1, 2: 1 }, unit: [3, 3] },
       async shown => {
         const { page } = shown
-        const all = await page.$$eval('.viewer :is(button, select, input, a, [tabindex="0"])', found => {
+        const all = await shown.find(':is(button, select, input, a, [tabindex="0"])').evaluateAll(found => {
           const seen = found.filter(each => !each.disabled && each.getClientRects().length)
           for (const [index, each] of seen.entries()) each.dataset.walk = index
           return seen.map(each => each.outerHTML.slice(0, 90))
@@ -69,8 +68,9 @@ export default ({ check, stage }) => {
         const reached = new Set()
         for (let step = 0; step < all.length + 5; step++) {
           await page.keyboard.press('Tab')
-          const [index, ring] = await page.evaluate(() => {
-            const at = document.activeElement
+          const [index, ring] = await shown.root.evaluate(root => {
+            const at = root.getRootNode().activeElement
+            if (!at) return []
             const style = getComputedStyle(at)
             const near = getComputedStyle(at.parentElement)
             const ring = each => each.outlineStyle !== 'none' && Number.parseFloat(each.outlineWidth) > 0
@@ -84,21 +84,23 @@ export default ({ check, stage }) => {
           all.filter((_, index) => !reached.has(index)),
           [],
         )
-        const small = await page.$$eval('.viewer :is(button, select, input, [role=slider], [role=treeitem])', found =>
-          found
-            .filter(each => !each.hidden && each.getClientRects().length)
-            .flatMap(each => {
-              const { width, height } = each.getBoundingClientRect()
-              return width >= 24 && height >= 24 ? [] : [`${each.outerHTML.slice(0, 90)} ${width} × ${height}`]
-            }),
-        )
+        const small = await shown
+          .find(':is(button, select, input, [role=slider], [role=treeitem])')
+          .evaluateAll(found =>
+            found
+              .filter(each => !each.hidden && each.getClientRects().length)
+              .flatMap(each => {
+                const { width, height } = each.getBoundingClientRect()
+                return width >= 24 && height >= 24 ? [] : [`${each.outerHTML.slice(0, 90)} ${width} × ${height}`]
+              }),
+          )
         assert.deepEqual(small, [])
       },
     ),
   )
 
   check('everything is done by keys alone', () =>
-    stage.with('cat', { layer: cat.ids[LAYER] }, async shown => {
+    stage.with('cat', { layer: LAYER }, async shown => {
       const { page } = shown
       const view = async (...keys) => {
         await shown.press(...keys)
@@ -130,26 +132,26 @@ export default ({ check, stage }) => {
       await page.keyboard.type('mean > 1')
       assert.equal((await view('Escape')).find, 'mean > 1')
       await shown.press('?')
-      assert.ok(await page.isVisible('dialog'))
+      assert.ok(await shown.find('dialog').isVisible())
       await shown.press('Escape')
-      assert.ok(!(await page.isVisible('dialog')))
+      assert.ok(!(await shown.find('dialog').isVisible()))
       await shown.press(']')
-      await page.waitForFunction(() => /_blocks\.4/.test(document.querySelector('.sheet h2').textContent))
+      await shown.titled('_blocks.4._swish:1')
       await shown.press('[')
       await page.keyboard.press('l')
       await page.keyboard.type('fc')
       for (const key of ['Tab', 'Enter']) await page.keyboard.press(key)
-      await page.waitForFunction(() => /_fc/.test(document.querySelector('.sheet h2').textContent))
+      await shown.titled('_fc')
     }),
   )
 
   check('names of layers, kinds, classes and files are text', () =>
-    stage.with('shapes', { layer: shapes.ids[HOSTILE], input: 'i1', table: true, beside: {} }, async shown => {
+    stage.with('shapes', { layer: HOSTILE, input: 'i1', table: true, beside: {} }, async shown => {
       await shown.press('Control+s')
-      assert.equal(await shown.page.evaluate(() => [window.hacked, document.querySelector('img')].some(Boolean)), false)
+      assert.equal(await shown.root.evaluate(root => [window.hacked, root.querySelector('img')].some(Boolean)), false)
       assert.ok((await shown.text('.sheet h2')).startsWith(HOSTILE))
       assert.ok((await shown.text('.tree')).includes(HOSTILE))
-      assert.ok((await shown.page.locator('.toolbar option').allInnerTexts()).includes(`${HOSTILE}.png`))
+      assert.ok((await shown.find('.toolbar option').allInnerTexts()).includes(`${HOSTILE}.png`))
       assert.ok((await shown.page.title()).length > 0)
     }),
   )

@@ -22,10 +22,10 @@ def run(folder: Path, host: str, script: str = "run.mjs", /, **given: Any) -> No
     assert done.returncode == 0, f"the {host} doesn't hold its specification: see above"
 
 
-def check_lines(folder: Path, host: str) -> None:
-    """That the Python which a host gave draws the pixels that it showed."""
+def check_lines(folder: Path, host: str, count: int) -> None:
+    """That the Python which a host gave, at least so often, draws the pixels that it showed."""
     lines = json.loads((folder / f"{host}-lines.json").read_text())
-    assert len(lines) == 11
+    assert len(lines) >= count
     wrong = {line["line"]: found[:5] for line in lines if (found := differs(line))}
     assert not wrong
 

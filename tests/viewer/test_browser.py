@@ -46,4 +46,4 @@ def test_the_specification_holds(staged, host, monkeypatch):
     given = {"urls": staged[host], "facts": f"{folder}/facts.json", "added": staged["added"]}
     specification.run(folder, host, **given)
     monkeypatch.chdir(Path(ls.demo_photo()).parent)  # a report has the name of a file alone
-    specification.check_lines(folder, host)
+    specification.check_lines(folder, host, 11)

@@ -1,4 +1,5 @@
-"""The widget in JupyterLab and marimo, in a real browser: what only notebooks have (frontend/test/browser/notebook.mjs)."""
+"""The widget in JupyterLab and marimo, in a real browser: what only notebooks have (frontend/test/browser/notebook.mjs), and in
+JupyterLab the specification of page and report."""
 
 import contextlib
 import json
@@ -38,6 +39,21 @@ v""",
     """w.view = {"layer": "nowhere"}""",
     """print(old._session._cache.nbytes, "bytes,", len(old._channel._lanes), "threads")""",
 ]
+# The checks of the specification that are made each time in JupyterLab, where each takes three times as long: those that its
+# shadow root, its keys, its messages and its pasteboard could break. `ONLY=.` makes all of them.
+USUAL = "sheets of odd|pointing at any|picked, dropped|done by keys|Tab reaches|names of layers|histogram|two layers"
+# The models of the specification, each in the cell of its place in the facts.
+MODELS = [
+    """import layerscope as ls
+from helpers import browser
+cat = ls.widget("demo", ls.demo_photo(), browser.CAT)
+cat""",
+    """from helpers import browser
+slow = browser.Slow()
+shapes = browser.shapes_scope(slow).widget(["plain.png", f"{browser.HOSTILE}.png"])
+slow.seconds = 0.7
+shapes""",
+]
 MARIMO = f"""import marimo
 
 app = marimo.App(width="full")
@@ -63,8 +79,10 @@ def staged(tmp_path_factory):
     """A folder with a notebook of each kind, a photo to add, and what numpy has of the layer."""
     browser.check_installed()
     folder = tmp_path_factory.mktemp("notebooks")
-    (folder / "widget.ipynb").write_text(json.dumps(notebook(CELLS)))
+    for name, cells in {"widget": CELLS, "models": MODELS}.items():
+        (folder / f"{name}.ipynb").write_text(json.dumps(notebook(cells)))
     (folder / "widget.py").write_text(MARIMO)
+    (folder / "facts.json").write_text(json.dumps(browser.all_facts(browser.photos(folder))))
     fm = ls.open("demo").capture(ls.demo_photo(), LAYERS[0])[LAYERS[0]]
     (folder / "layer.json").write_text(json.dumps(browser.layer_facts(fm, [{}, {"norm": "symlog", "scale": "layer"}])))
     return folder
@@ -141,9 +159,12 @@ def test_the_widget_in_jupyterlab(staged):
     ]
     with served(command, port, staged, f"/api?token={TOKEN}"):
         at = f"http://127.0.0.1:{port}"
-        given = {"token": TOKEN, "folder": str(staged)}
+        given = {"token": TOKEN, "folder": str(staged), "added": str(staged / "added.png")}
         own = {"url": f"{at}/lab/tree/widget.ipynb?token={TOKEN}", "facts": str(staged / "layer.json")}
+        shared = {"url": f"{at}/doc/tree/models.ipynb?token={TOKEN}", "facts": str(staged / "facts.json")}
         specification.run(staged, "jupyter", "notebook.mjs", **given, **own)
+        specification.run(staged, "jupyter", usual=USUAL, **given, **shared)
+    specification.check_lines(staged, "jupyter", 1)
     saved = json.loads((staged / "widget.ipynb").read_text())
     for cell in saved["cells"][:2]:
         held = [{*output["data"]} - {"text/plain"} for output in cell["outputs"]]

@@ -68,6 +68,7 @@ pictures: $(VENV)/test.stamp
 	$(BIN)/python scripts/draw_gallery.py
 	$(BIN)/python scripts/draw_guide.py
 	$(BIN)/python scripts/draw_overlay_comparison.py
+	$(BIN)/python scripts/draw_viewer.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -99,7 +99,7 @@ def _by_threads(samples: Iterable[Sample], scope: Scope, *, workers: int, room: 
         for sample in samples:
             waiting.append(pool.submit(made_ready, sample, scope))
             most = 2 * workers if not largest else max(2 * workers, min(MOST, room // largest))
-            while len(waiting) > most or (waiting and waiting[0].done() and len(waiting) > 2 * workers):
+            while len(waiting) > most:
                 ready = waiting.popleft().result()
                 largest = max(largest, ready.nbytes)
                 yield ready

@@ -89,9 +89,9 @@ class Listing(Sequence[Sample]):
         self._names = tuple(numbers)
 
     @classmethod
-    def of_rows(cls, origin: Origin, rows: Iterable[Mapping[str, Any]]) -> Listing:
+    def of_rows(cls, origin: Origin, rows: Iterable[Mapping[str, Any]], *, notes: Sequence[str] = ()) -> Listing:
         """The listing that a manifest holds; with `listing.origin`, or one of `sources.origins.origin_of`."""
-        columns = Rows()
+        columns = Rows(notes=list(notes))
         for row in rows:
             columns.add(row["source"], id=row["id"], size=row.get("size"), label=row.get("label"))
         return cls(origin, columns)
@@ -101,20 +101,15 @@ class Listing(Sequence[Sample]):
 
         So new samples come at the end, and rows whose files are gone stay where they are, and will be missing.
         """
-        places = {id: number for number, id in enumerate(self.ids)}
-        rows = Rows(notes=list(self.notes))
-        for row in known:
-            number = places.pop(row["id"], None)
-            now = row if number is None else self[number].row()
-            rows.add(now["source"], id=now["id"], size=now.get("size"), label=now.get("label"))
-        for number in places.values():
-            sample = self[number]
-            rows.add(sample.source, id=sample.id, size=sample.size, label=sample.label)
-        return Listing(self.origin, rows)
+        today = {row["id"]: row for row in self.rows()}
+        before = [today.pop(row["id"], row) for row in known]
+        return Listing.of_rows(self.origin, (*before, *today.values()), notes=self.notes)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The lines of the manifest, see `Sample.row`."""
-        return (sample.row() for sample in self)
+        for id, source, size, label in self._columns():
+            row = {"id": id, "source": source, "size": size}
+            yield row if label is None else {**row, "label": label}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -153,9 +148,13 @@ class Listing(Sequence[Sample]):
         return Sample(self.ids[index], self._sources[index], None if size < 0 else size, label, self.origin)
 
     def __iter__(self) -> Iterator[Sample]:
-        for id, source, size, code in zip(self.ids, self._sources, self._sizes, self._codes, strict=True):
-            label = None if code < 0 else self._names[code]
-            yield Sample(id, source, None if size < 0 else int(size), label, self.origin)
+        origin = self.origin
+        return (Sample(*columns, origin) for columns in self._columns())
+
+    def _columns(self) -> Iterator[tuple[str, str, int | None, str | None]]:
+        sizes = (None if size < 0 else size for size in self._sizes.tolist())
+        labels = (None if code < 0 else self._names[code] for code in self._codes.tolist())
+        return zip(self.ids, self._sources, sizes, labels, strict=True)
 
     def __repr__(self) -> str:
         return f"<Listing of {len(self)} samples, {len(self.classes)} classes>"

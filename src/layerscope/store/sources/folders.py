@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ...errors import ImageNotReadable
-from ...inputs.paths import is_image, natural
+from ...inputs.paths import SUFFIXES, natural
 from ...safe_text import counted
 from .texts import Rows
 
@@ -51,11 +51,13 @@ def _look_into(folder: str, below: str, rows: Rows) -> tuple[list[str], list[str
     with _entries(os.path.join(folder, below)) as entries:
         for entry in entries:
             name = entry.name
+            if name[0] == ".":
+                continue
             if _is_folder(entry):
-                if not name.startswith("."):
-                    (links if entry.is_symlink() else folders).append(f"{below}{name}/")
-            elif is_image(name):
-                rows.add(below + name, size=_size(entry))
+                (links if entry.is_symlink() else folders).append(f"{below}{name}/")
+            elif name.lower().endswith(SUFFIXES):
+                rows.sources.append(below + name)
+                rows.sizes.append(_size(entry))
     return folders, links
 
 
@@ -96,8 +98,7 @@ def in_order(rows: Rows, labels: str | None) -> Rows:
     order = sorted(range(len(keys)), key=keys.__getitem__)
     del keys
     sources = [rows.sources[number] for number in order]
-    sizes = [rows.sizes[number] for number in order]
-    return Rows(sources, list(sources), sizes, classes(sources, labels), rows.notes)
+    return Rows(sources, list(sources), [rows.sizes[number] for number in order], classes(sources, labels), rows.notes)
 
 
 def classes(names: Sequence[str], labels: str | None) -> list[str | None]:

@@ -56,7 +56,7 @@ def rows_of_list(path: str, labels: str | None, column: str | None) -> Rows:
         places = [place] if label is None else [place, label]
         for number, (text, *others) in enumerate(cells(places), start=1):
             if not isinstance(text, str) or not text:
-                what = f"a {type(text).__name__}" if text else "nothing"
+                what = f"{type(text).__name__} {text!r}"[:40] if text else "nothing"
                 raise BadOption(
                     f"{name}: row {number} has {what} in the column {names[place]!r}, and no path of a file"
                 )
@@ -73,6 +73,8 @@ def path_column(name: str, names: Sequence[str], column: str | None, known: Sequ
     """The number of the column of paths or images: that of the option, else the only one with a usual name."""
     if column is not None:
         return _named(name, names, "column", column)
+    if not names:
+        raise BadOption(f"{name}: an empty list")
     found = [number for number, text in enumerate(names) if _plain(text) in known]
     if len(found) != 1:
         which = "several columns may hold" if found else "no column has a usual name for"

@@ -47,7 +47,7 @@ class Texts(Sequence[str]):
 
     def __iter__(self) -> Iterator[str]:
         start = 0
-        for end in map(int, self._ends):
+        for end in self._ends.tolist():
             yield self._data[start:end].decode("utf-8", "surrogatepass")
             start = end
 

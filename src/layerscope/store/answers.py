@@ -15,6 +15,7 @@ from .plan import Kept
 from .reading import path_of
 from .table import Table
 from .tally import Tally, edges, quantiles
+from .unit import LARGEST
 
 if TYPE_CHECKING:
     from .store import Store
@@ -54,6 +55,8 @@ def statistics_table(kept: Kept, tally: Tally, images: int) -> Table:
         for word, which in (("dead", dead), ("constant", constant), ("saturated", saturated))
         if which.any()
     ]
+    if (tally.histogram[:, ~np.isfinite(edges()[:, 1])] > 0).any() or (low < -LARGEST).any():
+        notes.append(f"quantiles beyond ±{LARGEST:,.0f}, the largest number of a float16, aren't known: NaN")
     title = f"{counted(len(kept.channels), 'channel')} of {path_of(kept)} in {counted(images, 'image')}"
     return Table(columns, title, notes)
 
@@ -68,7 +71,9 @@ def _share_at_top(tally: Tally) -> np.ndarray:
     held = tally.histogram > 0
     upper = np.where(held, ends[:, 1], -np.inf).argmax(1)
     rows = np.arange(len(held))
-    return _share(tally.histogram[rows, upper], tally.count)
+    # The bins around 0 and beyond float16 are wider than that.
+    wide = ~np.isfinite(ends[upper, 1]) | ((ends[upper] == 0).any(1) & (tally.high != 0))
+    return np.where(wide, 0, _share(tally.histogram[rows, upper], tally.count))
 
 
 def histogram_table(kept: Kept, tally: Tally, at: int) -> Table:
@@ -76,8 +81,8 @@ def histogram_table(kept: Kept, tally: Tally, at: int) -> Table:
     ends, counts = edges(), tally.histogram[at]
     order = np.lexsort((ends[:, 1], ends[:, 0]))
     order = order[counts[order] > 0]
-    low = np.clip(ends[order, 0], tally.low[at], tally.high[at])
-    high = np.clip(ends[order, 1], tally.low[at], tally.high[at])
+    low = np.clip(np.minimum(ends[order, 0], LARGEST), tally.low[at], tally.high[at])
+    high = np.clip(np.maximum(ends[order, 1], -LARGEST), tally.low[at], tally.high[at])
     title = f"channel {kept.channels[at]} of {path_of(kept)}: {counted(int(counts.sum()), 'value')}"
     return Table({"low": low, "high": high, "count": counts[order]}, title)
 
@@ -98,7 +103,7 @@ def class_table(store: Store, kept: Kept, by: str) -> Table:
     one = vectors.selectivity(store.vectors(path_of(kept), by), labels, len(names))
     columns = {
         "channel": np.array(kept.channels),
-        "class": np.array(names)[one.best],
+        "class": np.array([*names, ""])[one.best],  # -1: none
         "inside": one.inside,
         "others": one.others,
         "selectivity": one.ratio,
@@ -111,14 +116,16 @@ def class_means_table(store: Store, kept: Kept, by: str) -> Table:
     """A row for each channel, a column for each class: the mean over its images."""
     labels, names = _labelled(store)
     one = vectors.selectivity(store.vectors(path_of(kept), by), labels, len(names))
-    columns = {name: one.means[:, index] for index, name in enumerate(names)}
+    columns = {_beside("channel", name): one.means[:, index] for index, name in enumerate(names)}
     return Table({"channel": np.array(kept.channels), **columns}, f"mean {by} of {path_of(kept)} in each class")
 
 
 def similar_channels_table(store: Store, kept: Kept, at: int, *, by: str, count: int) -> Table:
     """The channels whose values go with those of one channel over the images."""
     values = store.vectors(path_of(kept), by)
-    values = values[vectors.present(values)]
+    values = values[np.isfinite(values[:, at])]
+    if not len(values):
+        raise BadOption(f"channel {kept.channels[at]} of {path_of(kept)} has no finite value in any image")
     found = vectors.correlations(values[:, [at]], values)[0]
     order = [row for row in np.argsort(np.where(np.isnan(found), np.inf, -found), kind="stable") if row != at][:count]
     columns = {"channel": np.array(kept.channels)[order], "correlation": found[order]}
@@ -128,14 +135,31 @@ def similar_channels_table(store: Store, kept: Kept, at: int, *, by: str, count:
 def similar_images_table(store: Store, kept: Kept, row: int, *, by: str, count: int) -> Table:
     """The images whose vectors point in about the same direction as those of one image."""
     values = store.vectors(path_of(kept), by)
-    if not vectors.present(values)[row]:
-        raise BadOption(f"{store.ids[row]} has no vector: it couldn't be read")
-    found = vectors.cosines(values, values[row])
-    order = [at for at in np.argsort(np.where(np.isnan(found), np.inf, -found), kind="stable") if at != row][:count]
+    here = vectors.present(values)
+    if not here[row]:
+        why = "its values aren't finite" if np.isfinite(values[row]).any() else "it couldn't be read"
+        raise BadOption(f"{store.ids[row]} has no vector: {why}")
+    whole = vectors.complete(values[here])
+    found = np.full(len(values), np.nan)
+    found[here] = vectors.cosines(values[here][:, whole], values[row, whole])
+    if np.isnan(found[row]):
+        raise BadOption(f"the vector of {store.ids[row]} is 0 everywhere: it has no direction to compare")
+    order = [at for at in np.argsort(-found, kind="stable") if at != row and not np.isnan(found[at])][:count]
     columns = {"image": [store.ids[at] for at in order], "cosine": found[order]}
     if any(store.labels):
         columns["label"] = [store.labels[at] for at in order]
-    return Table(columns, f"like {store.ids[row]} in {path_of(kept)}")
+    return Table(columns, f"like {store.ids[row]} in {path_of(kept)}", left_out(whole))
+
+
+def left_out(whole: np.ndarray) -> list[str]:
+    """What is said of the channels that aren't compared."""
+    few = int(np.count_nonzero(~whole))
+    return [f"without {counted(few, 'channel')} that aren't finite in every image"] if few else []
+
+
+def _beside(first: str, name: str) -> str:
+    """A column's name that isn't the first column's."""
+    return f"{name} (2)" if name == first else name
 
 
 def same_images(one: Store, other: Store) -> None:
@@ -183,9 +207,15 @@ def cka_table(one: Store, other: Store, names: Sequence[str], others: Sequence[s
     first = [one.vectors(name, by) for name in names]
     second = first if one is other and names == others else [other.vectors(name, by) for name in others]
     here = vectors.present(*first, *second)
+    first, second = ([_whole(each[here]) for each in several] for several in (first, second))
     columns = {
-        name: np.array([vectors.cka(row[here], column[here]) for row in first])
+        _beside("layer", name): np.array([vectors.cka(row, column) for row in first])
         for name, column in zip(others, second, strict=True)
     }
     title = f"linear CKA of the {by} over {counted(int(here.sum()), 'image')}, unbiased: 1 is the same up to a rotation"
     return Table({"layer": list(names), **columns}, title)
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    """Without the channels that aren't finite in every image."""
+    return values[:, vectors.complete(values)]

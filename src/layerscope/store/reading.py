@@ -94,7 +94,12 @@ def feature_map(
     storage: Storage, plan: Plan, kept: Kept, *, ids: Sequence[str], images: Any, channels: Any
 ) -> FeatureMap:
     """The maps of some images as a capture gives them, without photos."""
-    chosen = [images] if isinstance(images, int | str | np.integer) else list(images)
+    chosen, channels = (
+        [each] if isinstance(each, int | str | np.integer) else each if each is None else list(each)
+        for each in (images, channels)
+    )
+    if not chosen or channels == []:
+        raise BadOption(f"there is no {'image' if not chosen else 'channel'} in the list: give at least one")
     rows = [image_index(ids, one if isinstance(one, str) else int(one)) % len(ids) for one in chosen]
     at = range(len(kept.channels)) if channels is None else [channel_at(kept, number) for number in channels]
     array = map_array(storage, plan, kept)

@@ -159,7 +159,8 @@ class Store(Contents):
 
         `inside` is the mean over the images of that class, `others` the mean of the other classes' means, `selectivity`
         (inside − others) / (inside + others), the index of Morcos et al. 2018, NaN where a mean is negative; `auc` the
-        probability that an image of the class has the larger value than one of the others.
+        probability that an image of the class has the larger value than one of the others. A channel that is the same in every
+        class has none. Values that aren't finite are left out.
 
         >>> from layerscope.store.example import example_store
         >>> example_store().classes("conv2")["class"].tolist()[:2]
@@ -196,6 +197,8 @@ class Store(Contents):
     def similar_channels(self, layer: str | None, channel: int | str, *, by: str = "max", count: int = 10) -> Table:
         """The channels that react to the same images as one channel: by the correlation of their values over all images.
 
+        Images in which the channel isn't finite are left out; a channel that isn't finite in one of the others has NaN.
+
         >>> from layerscope.store.example import example_store
         >>> len(example_store().similar_channels("conv1", 2, count=3))
         3
@@ -218,6 +221,8 @@ class Store(Contents):
     @keywords
     def similar_images(self, layer: str | None, image: int | str, *, by: str = "mean", count: int = 10) -> Table:
         """The images that a layer sees as most like one image: by the cosine of their vectors.
+
+        Vectors are of the channels that are finite in every image; an image whose vector is 0 is like none.
 
         >>> from layerscope.store.example import example_store
         >>> example_store().similar_images("conv1", 0, count=5)["label"]
@@ -273,7 +278,7 @@ class Store(Contents):
 
     @keywords
     def compare(
-        self, other: Store, layer: str | None = None, *, other_layer: str | None = None, by: str = "mean"
+        self, other: Store | str, layer: str | None = None, *, other_layer: str | None = None, by: str = "mean"
     ) -> Table:
         """Which channels have moved between two stores of the same images, such as before and after fine-tuning.
 
@@ -286,7 +291,7 @@ class Store(Contents):
         [1.0, 1.0, 1.0, 1.0]
 
         Args:
-            other: The store of the other model.
+            other: The store of the other model, or its folder.
             layer: Its path, or a part of only that; not needed where the store holds one layer.
             other_layer: The layer of the other store; `None`: that of the same path.
             by: `"mean"` or `"max"` over the positions of the map.
@@ -295,11 +300,11 @@ class Store(Contents):
             BadOption: The stores are of other images (the first that differs is named), or the layers have other channels.
             LayerNotFound: A store has no such layer, or several.
         """
-        kept = self._kept(layer)
+        kept, other = self._kept(layer), _store(other)
         return answers.compare_table(self, other, kept, other._kept(other_layer or reading.path_of(kept)), by=by)
 
     @keywords
-    def cka(self, other: Store | None = None, *, layers: Sequence[str] | None = None, by: str = "mean") -> Table:
+    def cka(self, other: Store | str | None = None, *, layers: Sequence[str] | None = None, by: str = "mean") -> Table:
         """How much layers agree on which images are alike: linear CKA, 1 for the same up to a rotation.
 
         >>> from layerscope.store.example import example_store
@@ -307,7 +312,7 @@ class Store(Contents):
         1.0
 
         Args:
-            other: A store of the same images through another model, whose layers are the columns; `None`: this one.
+            other: A store of the same images through another model, or its folder, for the columns; `None`: this one.
             layers: The layers of this store; `None` for all.
             by: `"mean"` or `"max"` over the positions of the map.
 
@@ -315,9 +320,16 @@ class Store(Contents):
             BadOption: The stores are of other images, or of fewer than four.
             LayerNotFound: The store has no such layer, or several.
         """
-        names = list(self.layers) if layers is None else [reading.path_of(self._kept(name)) for name in layers]
-        columns = names if other is None else list(other.layers)
-        return answers.cka_table(self, other or self, names, columns, by=by)
+        chosen = [layers] if isinstance(layers, str) else self.layers if layers is None else list(layers)
+        if not chosen:
+            raise BadOption("layers=[]: give at least one layer, or None for all")
+        names = [reading.path_of(self._kept(name)) for name in chosen]
+        to = self if other is None else _store(other)
+        return answers.cka_table(self, to, names, names if other is None else list(to.layers), by=by)
+
+
+def _store(store: Any) -> Store:
+    return store if isinstance(store, Store) else open_store(store)
 
 
 def open_store(store: Any) -> Store:

@@ -87,20 +87,23 @@ class Table:
             ascending: Whether the smallest comes first.
 
         Raises:
-            BadOption: There is no such column.
+            BadOption: There is no such column, or it holds words.
         """
-        values = np.asarray(self[column], float)
+        try:
+            values = np.asarray(self[column], float)
+        except (TypeError, ValueError) as error:
+            raise BadOption(f"column {column!r} holds words: sort by a column of numbers") from error
         keys = np.where(np.isnan(values), np.inf, values if ascending else -values)
         return self.take(np.argsort(keys, kind="stable"))
 
     def json(self) -> str:
-        """The table as a JSON list with one object per row; `null` where there is no number.
+        """The table as a JSON list with one object per row; `null` for NaN and ±inf, which JSON doesn't have.
 
         >>> Table({"mean": np.array([np.nan])}).json()
         '[\\n {\\n  "mean": null\\n }\\n]'
         """
         return json_text(
-            [{name: None if value != value else value for name, value in row.items()} for row in self], indent=1
+            [{name: value if _is_json(value) else None for name, value in row.items()} for row in self], indent=1
         )
 
     @overload
@@ -144,7 +147,7 @@ class Table:
         return writable(self._text(SHOWN, terminal_width()))
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
+        head = "".join(f"<th>{html.escape(printable(name))}</th>" for name in self.columns)
         rows = "".join(
             "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in _texts(row.values())) + "</tr>" for row in self
         )
@@ -173,6 +176,10 @@ class Table:
         if left_out:
             lines.append(f"left out at this width: {left_out}; a wider terminal and plain() have them")
         return "\n".join([*lines, *map(printable, self._foot())])
+
+
+def _is_json(value: Any) -> bool:
+    return not isinstance(value, float) or bool(np.isfinite(value))
 
 
 def _texts(values: Any) -> tuple[str, ...]:

@@ -280,13 +280,17 @@ def edges() -> np.ndarray:
 
 
 def quantiles(tally: Tally, levels: Sequence[float] = LEVELS) -> np.ndarray:
-    """`[channel, level]` from the histogram, NaN where no value is finite: within a bin, which is 1/32 of its values wide."""
+    """`[channel, level]` from the histogram: within a bin, which is 1/32 of its values wide.
+
+    NaN where no value is finite, and where the quantile is beyond float16.
+    """
     codes = np.arange(BINS)
     half = BINS // 2
     order = np.concatenate([codes[half:][::-1], codes[:half]])  # from -inf to inf
     ends = edges()[order]
-    with np.errstate(invalid="ignore"):  # bins of inf and NaN, which hold nothing
+    with np.errstate(invalid="ignore"):  # bins of inf and NaN
         middles = np.where((order % half) == 0, 0.0, ends.mean(1))  # 0 and what is nearer to it than 2e-6
+    middles[~np.isfinite(middles)] = np.nan  # beyond float16: nobody knows where
     summed = np.cumsum(tally.histogram[:, order], 1)
     result = np.full((len(summed), len(levels)), np.nan)
     for channel in np.flatnonzero(tally.count).tolist():

@@ -25,6 +25,7 @@ from ..plots.evidence import VIEWS, Example, Style, draw_examples, view_note
 from ..plots.scatter import Points, draw_scatter
 from ..safe_text import counted
 from . import reading, vectors
+from .answers import left_out
 from .gallery import BINS
 from .plan import Kept
 from .reading import path_of
@@ -76,6 +77,8 @@ def _picture(
     store: Store, kept: Kept, at: int, ranked: Sequence[tuple[int, float]], *, head: str, look: Look
 ) -> Picture:
     one_of("view", look.view, VIEWS)
+    if not store.tally(path_of(kept)).count[at]:
+        raise BadOption(f"{_channel(kept, at)} of {path_of(kept)} has no finite value in any image")
     view = look.view if len(kept.spatial) == 2 else "photo"  # of one number for the whole image
     tally = store.tally(path_of(kept))
     examples = [one for row, value in ranked if (one := _example(store, kept, at, row, value=value)) is not None]
@@ -144,6 +147,8 @@ def scatter_picture(store: Store, kept: Kept, *, by: str, method: str, seed: int
     one_of("method", method, ("pca", "umap"))
     values = store.vectors(path_of(kept), by)
     rows = np.flatnonzero(vectors.present(values))
+    finite = vectors.complete(values[rows])
+    values = values[:, finite]
     if len(rows) < FEWEST:
         raise BadOption(f"a plane needs at least {FEWEST} images, and the store has {len(rows)}")
     if method == "pca":
@@ -160,6 +165,7 @@ def scatter_picture(store: Store, kept: Kept, *, by: str, method: str, seed: int
     frame = Frame(
         f"{path_of(kept)} · {counted(len(rows), 'image')} {how}",
         Note("subject", subject),
+        [Note("left-out", line.capitalize()) for line in left_out(finite)],
         heading=look.title,
         caption=look.caption,
     )

@@ -18,8 +18,14 @@ FEWEST = 4  # images that an unbiased estimate of CKA needs
 
 
 def present(*vectors: np.ndarray) -> np.ndarray:
-    """bool `[image]`: which images have finite numbers in all of the vectors."""
-    return np.logical_and.reduce([np.isfinite(each).all(1) for each in vectors])
+    """bool `[image]`: which images have numbers, in at least half of the channels of each of the vectors."""
+    return np.logical_and.reduce([2 * np.isfinite(each).sum(1) >= max(1, each.shape[1]) for each in vectors])
+
+
+def complete(vectors: np.ndarray) -> np.ndarray:
+    """bool `[channel]`: which channels have a number in every row."""
+    found: np.ndarray = np.isfinite(vectors).all(0)
+    return found
 
 
 class Selectivity(NamedTuple):
@@ -27,7 +33,8 @@ class Selectivity(NamedTuple):
 
     `ratio` is (best − others) / (best + others), the class selectivity index of Morcos et al. 2018, "On the importance of
     single directions for generalization"; NaN where a mean is negative. `auc` is the probability that an image of the class has
-    a larger value than one of the others, 0.5 by chance. `means` is `[channel, class]`.
+    a larger value than one of the others, 0.5 by chance. `means` is `[channel, class]`. Each channel counts the images in which
+    it has a number; `best` is -1 where it has none, or the same mean in every class.
     """
 
     best: np.ndarray
@@ -45,32 +52,39 @@ def selectivity(vectors: np.ndarray, labels: np.ndarray, classes: int) -> Select
     >>> one.best.tolist(), one.ratio.tolist(), one.auc.tolist()
     ([0], [0.5], [1.0])
     """
-    known = present(vectors) & (labels >= 0)
-    wide, labels = vectors[known].astype(np.float64), labels[known]
-    counts = np.bincount(labels, minlength=classes)
-    present_classes = int(np.count_nonzero(counts))
-    if present_classes < 2:
+    known = np.isfinite(vectors).any(1) & (labels >= 0)
+    order = np.flatnonzero(known)[np.argsort(labels[known], kind="stable")]
+    wide, labels = vectors[order].astype(np.float64), labels[order]
+    held, starts = np.unique(labels, return_index=True)
+    if len(held) < 2:
         raise BadOption(
-            f"selectivity needs images of two classes, and the labels name {counted(present_classes, 'class', 'classes')}"
+            f"selectivity needs readable images of two classes, and there are some of {counted(len(held), 'class', 'classes')}"
         )
-    sums = np.zeros((classes, wide.shape[1]))
-    np.add.at(sums, labels, wide)
-    means = np.divide(sums, counts[:, None], out=np.full(sums.shape, np.nan), where=counts[:, None] > 0)
+    finite = np.isfinite(wide)
+    counts = np.add.reduceat(finite, starts, 0, dtype=np.int64)
+    sums = np.add.reduceat(np.where(finite, wide, 0), starts, 0)
+    means = np.full((classes, wide.shape[1]), np.nan)
+    means[held] = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
     best = np.where(np.isnan(means), -np.inf, means).argmax(0)
     inside = means[best, np.arange(len(best))]
     # "Others" is the mean of the other classes' means, so that large classes don't weigh more.
-    others = (np.nansum(means, 0) - inside) / (present_classes - 1)
+    rest = (~np.isnan(means)).sum(0) - 1
+    others = np.divide(np.nansum(means, 0) - inside, rest, out=np.full(len(best), np.nan), where=rest > 0)
     positive = (np.nan_to_num(means) >= 0).all(0) & (inside + others > 0)
     index = np.divide(inside - others, inside + others, out=np.full(len(best), np.nan), where=positive)
-    return Selectivity(best, inside, others, index, _auc(wide, labels, best), means.T)
+    same = ~(np.nan_to_num(means, nan=np.inf).min(0) < inside)
+    return Selectivity(np.where(same, -1, best), inside, others, index, _auc(wide, labels, best), means.T)
 
 
 def _auc(values: np.ndarray, labels: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """The area under the ROC curve of each channel for its class, equal values counted half."""
-    result = np.empty(values.shape[1])
+    """The area under the ROC curve of each channel for its class, equal values counted half; NaN without either."""
+    result = np.full(values.shape[1], np.nan)
     for channel in range(values.shape[1]):
         column, members = values[:, channel], labels == best[channel]
-        inside, outside = np.sort(column[members]), np.sort(column[~members])
+        finite = np.isfinite(column)
+        inside, outside = np.sort(column[members & finite]), np.sort(column[~members & finite])
+        if not (len(inside) and len(outside)):
+            continue
         below = np.searchsorted(outside, inside, "left") + np.searchsorted(outside, inside, "right")
         result[channel] = below.sum() / (2 * len(inside) * len(outside))
     return result
@@ -93,7 +107,13 @@ def paired_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _standard(vectors: np.ndarray) -> np.ndarray:
-    """Columns with mean 0 and length 1; NaN for those that are constant."""
+    """Columns with mean 0 and length 1; NaN for those that are constant, or aren't finite everywhere."""
+    whole = complete(vectors) & (len(vectors) > 0)
+    if not whole.all():
+        result = np.full(vectors.shape, np.nan)
+        if whole.any():
+            result[:, whole] = _standard(vectors[:, whole])
+        return result
     centred = vectors - vectors.mean(0, dtype=np.float64)
     lengths = np.linalg.norm(centred, axis=0)
     # What is left of a constant column is rounding.

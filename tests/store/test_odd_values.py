@@ -1,0 +1,150 @@
+"""What a store answers where values aren't finite, are all the same, or beyond a float16: against numpy."""
+
+import json
+
+import numpy as np
+import pytest
+
+from helpers.stores import small_scan, write_images
+from layerscope import BadChannels, BadOption
+from layerscope.store import vectors
+from layerscope.store.table import Table
+from layerscope.testing.tiny import Step, TinyModel
+
+PLAIN, HOLES, NAN, FLAT, HUGE, RARE, INF = range(7)
+COUNT = 24
+
+
+def odd(x):
+    """Channels that aren't as they should be: NaN in some images, NaN, 0, beyond float16, a single 1, infinite somewhere."""
+    one = x[:, 0] - 0.5
+    values = np.stack([one] * 7, 1).astype(np.float32)
+    values[one.mean((1, 2)) > 0.1, HOLES] = np.nan
+    values[:, NAN], values[:, FLAT], values[:, RARE] = np.nan, 0, 0
+    values[:, HUGE] *= 1e6
+    values[:, RARE, 2, 5] = 1 + one.mean((1, 2))
+    values[:, INF, 0, 0] = np.inf
+    return values
+
+
+def model():
+    return TinyModel([Step("odd", "Odd", "bchw", odd), Step("flat", "Mean", "bc", lambda x: x[:, :2].mean((2, 3)))])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("odd")
+    images = write_images(folder / "images", COUNT, classes=("channel", "layer"))
+    (images / "layer" / "1.png").write_bytes(b"no image")
+    return small_scan(images, folder / "store", ["odd"], model=model(), keep="maps", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def maps(store):
+    """`[image, channel, y, x]` of the images that could be read."""
+    rows = [row for row, id in enumerate(store.ids) if id != "layer/1.png"]
+    return rows, np.moveaxis(store.feature_map("odd", rows).values, -1, 1)
+
+
+def test_a_channel_that_is_nan_leaves_all_answers_to_the_others(store, maps):
+    rows, values = maps
+    high = np.where(np.isfinite(values), values, -np.inf).max((2, 3))
+    labels = np.array([store.labels[row] for row in rows])
+    holes = np.isnan(values[:, HOLES]).all((1, 2))
+    assert 0 < holes.sum() < len(rows)
+    means = store.class_means("odd")
+    for name, column in (("channel", "channel (2)"), ("layer", "layer")):  # a class is called as the first column
+        here = labels == name
+        np.testing.assert_allclose(means[column][PLAIN], high[here, PLAIN].mean(), rtol=1e-6)
+        np.testing.assert_allclose(means[column][HOLES], high[here & ~holes, HOLES].mean(), rtol=1e-6)
+        assert np.isnan(means[column][NAN])
+    best = store.classes("odd")
+    assert best["class"][NAN] == best["class"][FLAT] == ""
+    assert best["class"][PLAIN] in ("channel", "layer")
+    similar = store.similar_channels("odd", PLAIN)
+    np.testing.assert_allclose(
+        similar["correlation"][similar["channel"].tolist().index(RARE)],
+        np.corrcoef(high[:, PLAIN], high[:, RARE])[0, 1],
+        rtol=1e-5,
+    )
+    assert f"over {np.count_nonzero(~holes)} images" in store.similar_channels("odd", HOLES).title
+    assert len(store.scatter("odd").cells) == len(rows)
+    assert any("Without 2 channels" in line for line in store.scatter("odd").lines)
+    assert store.cka()["odd"].tolist() == pytest.approx([1])
+
+
+def test_images_are_compared_by_the_channels_that_are_finite_in_all(store, maps):
+    rows, _ = maps
+    table = store.similar_images("odd", store.ids[rows[0]], count=99)
+    assert len(table) == len(rows) - 1
+    assert "layer/1.png" not in table["image"]
+    kept = [PLAIN, FLAT, HUGE, RARE, INF]
+    mean = store.vectors("odd")[rows][:, kept].astype(np.float64)
+    cosines = mean[1:] @ mean[0] / (np.linalg.norm(mean[1:], axis=1) * np.linalg.norm(mean[0]))
+    np.testing.assert_allclose(table["cosine"], np.sort(cosines)[::-1])
+    assert "without 2 channels" in str(table)
+    with pytest.raises(BadOption, match="couldn't be read"):
+        store.similar_images("odd", "layer/1.png")
+
+
+def test_channels_without_a_number_are_refused_and_not_the_scan_blamed(store):
+    for ask in (store.top, store.samples, store.similar_channels):
+        with pytest.raises(BadOption, match="no finite value in any image"):
+            ask("odd", NAN)
+
+
+def test_quantiles_beyond_float16_are_not_known_and_not_made_up(store, maps):
+    values = maps[1][:, HUGE].ravel()
+    table = store.stats("odd")
+    for name, level in (("q01", 0.01), ("q25", 0.25), ("median", 0.5), ("q95", 0.95)):
+        exact = np.quantile(values, level)
+        if abs(exact) > 70_000:
+            assert np.isnan(table[name][HUGE])
+        elif abs(exact) < 60_000:
+            assert table[name][HUGE] == pytest.approx(exact, rel=0.05, abs=4000)
+    assert np.isnan(table["q01"][HUGE])
+    assert not table["saturated"][HUGE]
+    assert any("65,504" in note for note in table.notes)
+    for row in store.histogram("odd", HUGE):
+        assert ((values >= row["low"]) & (values <= row["high"])).sum() >= row["count"]
+
+
+def test_tables_are_json_and_html_whatever_they_hold():
+    table = Table({"a\u202e": np.array([1.0, np.inf, np.nan]), "name": ["a\nb", "<b>", None]}, "odd")
+    assert json.loads(table.json())[1] == {"a\u202e": None, "name": "<b>"}
+    assert json.loads(table.json())[2] == {"a\u202e": None, "name": None}
+    page = table._repr_html_()
+    assert "\u202e" not in page
+    assert "&lt;b&gt;" in page
+    with pytest.raises(BadOption, match="holds words"):
+        table.sort("name")
+    assert str(Table({"a": []}, "none")).startswith("a")
+
+
+def test_stores_are_compared_by_their_folders_too(store):
+    assert len(store.compare(str(store.storage), "odd")) == 7
+    assert store.cka(str(store.storage), layers="odd")["odd"].tolist() == pytest.approx([1])
+    with pytest.raises(BadOption, match="no store here"):
+        store.compare("nowhere", "odd")
+    with pytest.raises(BadOption, match="at least one layer"):
+        store.cka(layers=[])
+
+
+def test_empty_lists_of_images_and_channels_are_refused(store):
+    with pytest.raises(BadOption, match="no image in the list"):
+        store.feature_map("odd", [])
+    with pytest.raises(BadOption, match="no channel in the list"):
+        store.feature_map("odd", 0, channels=[])
+    assert store.feature_map("odd", 0, channels=HUGE).channels == (HUGE,)
+    with pytest.raises(BadChannels, match="holds 0 to 6"):
+        store.feature_map("odd", 0, channels=[7])
+
+
+def test_a_class_without_values_in_a_channel_doesnt_count_there():
+    values = np.array([[1.0, np.nan], [3.0, np.nan], [5.0, 1.0], [np.nan, np.nan]])
+    one = vectors.selectivity(values, np.array([0, 0, 2, 2]), 3)
+    np.testing.assert_array_equal(one.means, [[2, np.nan, 5], [np.nan, np.nan, 1]])
+    assert one.best.tolist() == [2, -1]
+    assert one.auc[0] == 1
+    assert np.isnan(one.auc[1])
+    assert np.isnan(one.others[1])

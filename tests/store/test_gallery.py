@@ -139,3 +139,28 @@ def test_the_command_draws_them_and_lists_channels(folder, store, capsys):
     assert table.read_text().startswith("channel,min")
     assert main(["top", str(folder / "store"), "-l", "conv9", "-c", "2"]) == 1
     assert "conv1, conv2" in capsys.readouterr().err
+
+
+def test_the_padding_of_a_letterbox_has_its_colour_on_the_photo(folder):
+    images = folder / "wide"
+    images.mkdir()
+    for number in range(4):
+        Image.fromarray(np.full((10, 20, 3), (250, 40 * number, 0), np.uint8)).save(images / f"{number}.png")
+    recipe = {"resize": "letterbox", "size": (8, 8), "fill": (0, 200, 100)}
+    store = small_scan(images, folder / "of_wide", preprocess=recipe, size=None)
+    photo = store.gallery.photo(0)
+    assert photo.shape == (20, 20, 3)
+    assert (photo[:4] == (0, 200, 100)).all()
+    assert (photo[-4:] == (0, 200, 100)).all()
+    assert (photo[7:13] == (250, 0, 0)).all()
+
+
+def test_a_scatter_has_dots_without_boxes_around_them(store):
+    from layerscope.picture.canvas import Frame
+    from layerscope.plots.scatter import Points, draw_scatter
+
+    places = np.array([[0.0, 0.0], [1.0, 1.0], [0.2, 0.8]])
+    picture = draw_scatter(Points(places, ["a", "b", "c"], ("x", "y")), Frame("points"))
+    for cell in picture.cells:
+        around = picture.rgb()[cell.y - 6 : cell.y + cell.height + 6, cell.x - 6 : cell.x + cell.width + 6]
+        assert len(np.unique(around.reshape(-1, 3), axis=0)) == 2  # paper and dot

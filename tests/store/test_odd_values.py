@@ -22,7 +22,7 @@ def odd(x):
     values[one.mean((1, 2)) > 0.1, HOLES] = np.nan
     values[:, NAN], values[:, FLAT], values[:, RARE] = np.nan, 0, 0
     values[:, HUGE] *= 1e6
-    values[:, RARE, 2, 5] = 1 + one.mean((1, 2))
+    values[:, RARE, 2, 5] = np.where(one.mean((1, 2)) > 0, 1 + one.mean((1, 2)), 0)
     values[:, INF, 0, 0] = np.inf
     return values
 
@@ -148,3 +148,62 @@ def test_a_class_without_values_in_a_channel_doesnt_count_there():
     assert one.auc[0] == 1
     assert np.isnan(one.auc[1])
     assert np.isnan(one.others[1])
+
+
+def caption(picture):
+    return " ".join(picture.lines)
+
+
+def test_a_channel_that_is_rarely_active_isnt_active_everywhere(store):
+    picture = store.top("odd", RARE, view="masked", k=1)
+    cell = picture.cells[0]
+    pixels = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].astype(int)
+    coloured = np.ptp(pixels, -1) > 20
+    rows, columns = np.nonzero(coloured)
+    side = len(coloured)
+    assert 0 < coloured.mean() < 0.1
+    assert 2 / 8 * side - 8 < rows.mean() < 3 / 8 * side + 8  # the unit in row 2 and column 5 of 8
+    assert 5 / 8 * side - 8 < columns.mean() < 6 / 8 * side + 8
+    assert "half of the largest value over the data set" in caption(picture)
+
+
+def test_captions_say_what_is_dead_infinite_or_tied(store):
+    assert "Dead: 0 everywhere in every image" in caption(store.top("odd", FLAT, k=3))
+    assert "More images have the value 0" in caption(store.top("odd", FLAT, k=3))
+    assert "infinite and aren't counted" in caption(store.top("odd", INF, k=3))
+    assert store.top("odd", INF, k=3).height > store.top("odd", PLAIN, k=3).height  # a legend of what is infinite
+    assert "isn't known for this layer" in caption(store.top("odd", PLAIN, k=3, view="crop"))
+
+
+def test_maps_beyond_float16_are_said_to_be_drawn_as_infinite(store):
+    assert "beyond ±65,504, the largest float16, maps are drawn as infinite" in caption(store.top("odd", HUGE, k=2))
+    assert "float16" not in caption(store.top("odd", PLAIN, k=2))
+
+
+def test_the_peak_is_that_of_the_values_and_not_of_their_float16(tmp_path):
+    def close(x):
+        values = np.zeros((len(x), 1, 8, 8), np.float32)
+        values[:, 0, 1, 1], values[:, 0, 6, 6] = 1, 1.0001  # the same as float16
+        return values
+
+    images = write_images(tmp_path / "images", 4)
+    store = small_scan(images, tmp_path / "store", ["close"], model=TinyModel([Step("close", "Odd", "bchw", close)]))
+    assert store.tally("close").top_place[0, 0] == 6 * 8 + 6
+    picture = store.top("close", 0, k=1)
+    assert picture.provenance["places"] == [[6, 6]]
+
+
+def test_what_lies_at_a_ceiling_is_active_without_gaps(tmp_path):
+    def ceiling(x):
+        values = np.full((len(x), 1, 8, 8), 5.7, np.float32)
+        values[:, :, 2:6] = 6
+        return values
+
+    images = write_images(tmp_path / "images", 4)
+    store = small_scan(images, tmp_path / "store", ["six"], model=TinyModel([Step("six", "ReLU6", "bchw", ceiling)]))
+    picture = store.top("six", 0, k=1, view="masked")
+    cell = picture.cells[0]
+    pixels = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].astype(int)
+    middle = pixels[len(pixels) * 3 // 8 : len(pixels) * 5 // 8]
+    assert (np.ptp(middle, -1).max(1) > 0).all()  # every row in colour
+    assert np.ptp(pixels[: len(pixels) // 8], -1).max() == 0

@@ -18,7 +18,7 @@ from ..picture.canvas import Canvas, Frame
 from ..picture.codes import GAP
 from ..picture.font import readable_text, small
 from ..picture.numbers import reading
-from ..picture.palette import palette
+from ..picture.palette import marks_of, palette
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.shapes import Cell
@@ -34,15 +34,18 @@ HALF = 0.5
 
 
 class Example(NamedTuple):
-    """One photo: the map of one channel on it, a name, and the value that it is here for."""
+    """One photo: the map of one channel on it, a name, the value that it is here for, and its place where that is known."""
 
     fm: FeatureMap
     name: str
     value: float
+    place: tuple[int, int] | None = None
 
     @property
     def peak(self) -> tuple[int, int]:
-        """The row and the column of the largest value of the map; the first of several."""
+        """The row and the column of the largest value: as given, else of the map, the first of several."""
+        if self.place is not None:
+            return self.place
         plane = self.fm.values[0, ..., 0]
         flat = int(np.nanargmax(plane)) if not np.isnan(plane).all() else 0
         return flat // plane.shape[1], flat % plane.shape[1]
@@ -81,10 +84,9 @@ def draw_examples(
     lines = 2 * letters.height + space // 2
     highs = [max(map(len, photos[start : start + across])) + lines for start in range(0, len(photos), across)]
     body = sum(highs) + space * (len(highs) - 1), across * (side + space) - space
-    bar = rule if style.view == "overlay" else None
-    canvas = replace(frame, bar=bar, text=size).around(
-        *body, beside=(letters.height, highs[0] - lines + letters.height)
-    )
+    if style.view == "overlay":
+        frame = replace(frame, bar=rule, marks=marks_of(rule.codes(np.stack([one.fm.values for one in examples]))))
+    canvas = replace(frame, text=size).around(*body, beside=(letters.height, highs[0] - lines + letters.height))
     corners = []
     for index, example in enumerate(examples):
         row, column = divmod(index, across)
@@ -170,18 +172,30 @@ def _contour(example: Example, side: int, style: Style) -> np.ndarray:
     return shown
 
 
+def seen_box(example: Example) -> tuple[tuple[int, int, int, int], str]:
+    """(top, left, height, width) of what the unit at the peak can see of the photo, and how that is to be read.
+
+    `"part"` of it, `"beyond"` where that reaches over its edge, `"whole"`, or `"unknown"`, which is the whole photo too.
+    """
+    assert example.fm.photos is not None
+    high, wide = example.fm.photos[0].shape[:2]
+    box = example.fm.unit_grid().receptive_box(*example.peak)
+    if box is None or box[2] <= 0 or box[3] <= 0:
+        return (0, 0, high, wide), "unknown"
+    top, left = round(box[0]), round(box[1])
+    height, width = max(1, round(box[2])), max(1, round(box[3]))
+    covered = top <= 0 and left <= 0 and top + height >= high and left + width >= wide
+    if covered or height > 2 * high or width > 2 * wide:  # mostly padding: the whole photo tells more
+        return (0, 0, high, wide), "whole"
+    within = top >= 0 and left >= 0 and top + height <= high and left + width <= wide
+    return (top, left, height, width), "part" if within else "beyond"
+
+
 def _crop(example: Example, side: int, _: Style) -> np.ndarray:
     """What the unit at the peak can see of the photo; all of it where that isn't known, and paper beyond its edges."""
     assert example.fm.photos is not None
     photo = example.fm.photos[0]
-    box = example.fm.unit_grid().receptive_box(*example.peak)
-    if box is None or box[2] <= 0 or box[3] <= 0:
-        top, left, height, width = 0, 0, *photo.shape[:2]
-    else:
-        top, left = round(box[0]), round(box[1])
-        height, width = max(1, round(box[0] + box[2]) - top), max(1, round(box[1] + box[3]) - left)
-    if height > 2 * photo.shape[0] or width > 2 * photo.shape[1]:  # mostly padding: the whole photo tells more
-        top, left, height, width = 0, 0, *photo.shape[:2]
+    top, left, height, width = seen_box(example)[0]
     part = np.full((height, width, 3), palette(None)[GAP], np.uint8)
     inside = np.s_[max(0, top) : top + height, max(0, left) : left + width]
     seen = photo[inside]
@@ -202,13 +216,21 @@ VIEWS: dict[str, Callable[[Example, int, Style], np.ndarray]] = {
 }
 
 
-def view_note(view: str, least: str) -> Note:
+def view_note(view: str, least: str, examples: Sequence[Example] = ()) -> Note:
     """What a caption says of a view; `least` is the value from which on a channel is active, in words."""
+    seen = {seen_box(one)[1] for one in examples} if view == "crop" else set()
+    crop = "What the unit with the largest value can see of each photo"
+    if "unknown" in seen:
+        crop = "What a unit can see isn't known for this layer: all that the model saw"
+    elif seen == {"whole"}:
+        crop = "The unit with the largest value can see all of each photo"
+    elif "beyond" in seen:
+        crop += ", with white beyond its edge"
     words = {
         "overlay": "The map on the photo in grey; all photos share the scale",
         "masked": f"Bright is where the channel has at least {least}",
         "contour": f"The line encloses where the channel has at least {least}, white on that side",
-        "crop": "What the unit with the largest value can see of each photo",
+        "crop": crop,
         "photo": "What the model saw of each photo",
     }
     return Note("view", words[view])

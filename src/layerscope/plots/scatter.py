@@ -159,7 +159,8 @@ def _dot(
     part = np.s_[y : y + len(disc), x : x + len(disc)]
     pixels[part][disc] = color
     canvas.codes[part][disc] = OWN
-    return x, y, len(disc), len(disc)
+    inset = len(disc) // 2 - int(radius * 0.7)  # a square within the disc, so that no edge is drawn around it
+    return x + inset, y + inset, len(disc) - 2 * inset, len(disc) - 2 * inset
 
 
 def _photo(

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -264,11 +265,11 @@ def _seen(sample: Sample, scope: Scope, digest: str) -> tuple[bytes, tuple[int, 
     except ImageNotReadable:
         return None
     _, (placement,) = preprocess.batch([photo], scope.preprocess, scope.plan)
-    return _photo(photo, placement), placement.input
+    return _photo(photo, placement, scope.preprocess.fill), placement.input
 
 
-def _photo(photo: Photo, placement: Placement) -> bytes:
-    """The part of a photo that the model saw, small, as a WebP file."""
+def _photo(photo: Photo, placement: Placement, fill: tuple[int, int, int]) -> bytes:
+    """The part of a photo that the model saw, small, as a WebP file; `fill` is the colour of what was padded."""
     top, left, height, width = placement.box
     share = min(1.0, SIDE / max(height, width))
     size = max(1, round(width * share)), max(1, round(height * share))
@@ -278,9 +279,11 @@ def _photo(photo: Photo, placement: Placement) -> bytes:
     if inside:
         shown = image.resize(size, Image.Resampling.LANCZOS, box)
     else:  # the input was padded there
-        shown = image.crop((round(box[0]), round(box[1]), round(box[2]), round(box[3]))).resize(
-            size, Image.Resampling.LANCZOS
-        )
+        edges = [floor(left), floor(top), ceil(left + width), ceil(top + height)]
+        padded = Image.new("RGB", (edges[2] - edges[0], edges[3] - edges[1]), fill)
+        padded.paste(image, (-edges[0], -edges[1]))
+        inner = (left - edges[0], top - edges[1], left - edges[0] + width, top - edges[1] + height)
+        shown = padded.resize(size, Image.Resampling.LANCZOS, inner)
     file = io.BytesIO()
     exact = max(size) <= FEW
     shown.save(file, "WEBP", lossless=exact, quality=100 if exact else QUALITY, method=2)

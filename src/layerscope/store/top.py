@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,11 @@ from ..safe_text import counted
 from . import reading, vectors
 from .answers import left_out
 from .gallery import BINS
+from .passing import SAMPLE
 from .plan import Kept
 from .reading import path_of
 from .tally import Tally, quantiles
+from .unit import LARGEST
 
 if TYPE_CHECKING:
     from .store import Store
@@ -57,49 +59,69 @@ def top_picture(store: Store, kept: Kept, at: int, count: int | None, *, look: L
     count = min(
         whole("k", count, 1, most, instead=f"; the store remembers {most}"), int((tally.top_image[at] >= 0).sum())
     )
-    ranked = list(zip(tally.top_image[at, :count].tolist(), tally.top_value[at, :count].tolist(), strict=True))
+    ranked = [
+        Ranked(int(image), float(value), int(place))
+        for image, value, place in zip(
+            *(each[at, :count] for each in (tally.top_image, tally.top_value, tally.top_place)), strict=True
+        )
+    ]
     head = f"top {len(ranked)} of {counted(len(store.ids) - len(store.failures), 'image')}"
-    return _picture(store, kept, at, ranked, head=head, look=look)
+    return _picture(store, kept, at, ranked, head=head, look=look, notes=_ties(tally, at, count))
+
+
+def _ties(tally: Tally, at: int, count: int) -> list[Note]:
+    """That the last of the top images is no more so than others, where the next one has the same value."""
+    values, images = tally.top_value[at], tally.top_image[at]
+    if not 0 < count < len(values) or images[count] < 0 or values[count] != values[count - 1]:
+        return []
+    text = f"More images have the value {number(float(values[count]))}: of equal ones those that come first are shown"
+    return [Note("ties", text)]
 
 
 def samples_picture(store: Store, kept: Kept, at: int, look: Look) -> Picture:
     """An image of each eighth of the data set by the largest value of a channel, from the highest to the lowest."""
     rows = store.gallery.shown[kept.name][at, -BINS:]
     rows = rows[rows >= 0]
-    values = reading.pooled_channel(store.storage, store.plan, kept, by="max", at=at)[rows]
-    ranked = list(zip(rows.tolist(), values.tolist(), strict=True))
+    values, places = (
+        reading.pooled_channel(store.storage, store.plan, kept, by=by, at=at)[rows] for by in ("max", "argmax")
+    )
+    ranked = [Ranked(*one) for one in zip(rows.tolist(), values.tolist(), places.tolist(), strict=True)]
     whole_set = len(rows) == BINS
     head = "an image of each eighth by the largest value" if whole_set else "images by the largest value"
-    return _picture(store, kept, at, ranked, head=head, look=look)
+    some = Note("sampled", f"Out of {SAMPLE} images that lie evenly in the data set's {len(store.ids):,}")
+    notes = [some] if len(store.ids) > SAMPLE else []
+    return _picture(store, kept, at, ranked, head=head, look=look, notes=notes)
 
 
 def _picture(
-    store: Store, kept: Kept, at: int, ranked: Sequence[tuple[int, float]], *, head: str, look: Look
+    store: Store, kept: Kept, at: int, ranked: Sequence[Ranked], *, head: str, look: Look, notes: Sequence[Note]
 ) -> Picture:
     one_of("view", look.view, VIEWS)
     if not store.tally(path_of(kept)).count[at]:
         raise BadOption(f"{_channel(kept, at)} of {path_of(kept)} has no finite value in any image")
     view = look.view if len(kept.spatial) == 2 else "photo"  # of one number for the whole image
     tally = store.tally(path_of(kept))
-    examples = [one for row, value in ranked if (one := _example(store, kept, at, row, value=value)) is not None]
+    examples = [found for one in ranked if (found := _example(store, kept, at, one)) is not None]
     if not examples:
         raise BadOption(
             "the store has no photos of these images: its last stage isn't done",
             "scan once more, which does what is left",
         )
     rule = Scale.fit(np.concatenate([example.fm.values for example in examples]), "layer")
-    level = float(quantiles(tally, (ACTIVE,))[at, 0])
-    least = f"{in_digits(level, *rule.limits)}, the {ACTIVE:.0%} quantile over the data set"
+    level, word = _active(tally, at)
+    least = f"{in_digits(level, *rule.limits)}, {word} over the data set"
     frame = Frame(
         f"{path_of(kept)} · {_channel(kept, at)} · {head}",
-        Note("subject", f"{kind_in_words(kept.layer)} · {store.plan.model} · {store.plan.preprocess}"),
-        [*_notes(tally, at), view_note(view, least)],
+        Note("subject", _subject(store, kept)),
+        [*_notes(tally, at), *notes, view_note(view, least, examples)],
         heading=look.title,
         caption=look.caption,
         quantity="activation",
     )
     about: dict[str, Any] = {"model": store.plan.model, "model_digest": store.plan.digest, "layer": path_of(kept)}
     about |= {"channel": kept.channels[at], "images": [example.name for example in examples], "view": view}
+    if len(kept.spatial) == 2:
+        about["places"] = [list(example.peak) for example in examples]  # row and column on the map
     style = Style(view, rule, level, look.columns)
     return draw_examples(examples, frame, style, {**about, "layerscope": __version__}).themed(look.theme)
 
@@ -109,24 +131,62 @@ def _channel(kept: Kept, at: int) -> str:
     return f"{name} ({kept.labels[at]})" if kept.labels else name
 
 
+def _subject(store: Store, kept: Kept) -> str:
+    return " · ".join(filter(None, (kind_in_words(kept.layer), store.plan.model, store.plan.preprocess)))
+
+
+def _active(tally: Tally, at: int) -> tuple[float, str]:
+    """The value from which on a channel is active, and what that is.
+
+    Where many values are the same, such as those at the ceiling of ReLU6, a quantile is that value, and what is interpolated
+    between units would hardly reach it: half way from the median to the largest tells more.
+    """
+    median, level = quantiles(tally, (0.5, ACTIVE))[at].tolist()
+    high = float(tally.high[at])
+    if median < level < high:
+        return level, f"the {ACTIVE:.0%} quantile"
+    if not median < high:  # a constant channel, or one beyond float16
+        return high / 2, "half of the largest value"
+    half_way = (median + high) / 2
+    return half_way, "half of the largest value" if median == 0 else "half way from the median to the largest value"
+
+
 def _notes(tally: Tally, at: int) -> list[Note]:
     """How large the channel's values are over the data set, so that the top is seen in proportion."""
-    median, high = quantiles(tally, (0.5, ACTIVE))[at]
-    return [
-        Note(
-            "data-set",
-            f"Over the data set the median is {number(median)}, 99% of the values lie below {number(high)},"
-            f" and the largest is {number(float(tally.high[at]))}",
+    low, high = float(tally.low[at]), float(tally.high[at])
+    odd = [(tally.nan[at], "NaN"), (tally.inf[at], "infinite")]
+    broken = [f"{count:,} values are {word} and aren't counted" for count, word in odd if count]
+    if low == high:
+        text = (
+            "Dead: 0 everywhere in every image" if high == 0 else f"Constant: {number(high)} everywhere in every image"
         )
-    ]
+        return [Note("data-set", "; ".join([text, *broken]))]
+    median, most = quantiles(tally, (0.5, ACTIVE))[at].tolist()
+    parts = [] if np.isnan(median) else [f"the median is {number(median)}"]
+    parts += [] if np.isnan(most) else [f"99% of the values are at most {number(most)}"]
+    parts.append(f"the largest is {number(high)}")
+    if max(high, -low) > LARGEST:
+        broken.append(f"beyond ±{LARGEST:,.0f}, the largest float16, maps are drawn as infinite")
+    listed = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    return [Note("data-set", "; ".join([f"Over the data set {listed}", *broken]))]
 
 
-def _example(store: Store, kept: Kept, at: int, row: int, *, value: float) -> Example | None:
+class Ranked(NamedTuple):
+    """An image by its row in the manifest, with the value that it is shown for and where on the map that is."""
+
+    row: int
+    value: float
+    place: int
+
+
+def _example(store: Store, kept: Kept, at: int, ranked: Ranked) -> Example | None:
     """One image with the map of the channel on it; `None` where the store has no photo of it."""
-    held = store.gallery
+    held, row = store.gallery, ranked.row
     photo, values = held.photo(row), held.map(kept.name, at, row)
     if photo is None or values is None:
         return None
+    flat = len(kept.spatial) == 2 and ranked.place >= 0
+    place = divmod(ranked.place, kept.spatial[1]) if flat else None
     fm = FeatureMap(
         np.ascontiguousarray(values[None, ..., None]),
         kept.layer,
@@ -139,7 +199,8 @@ def _example(store: Store, kept: Kept, at: int, row: int, *, value: float) -> Ex
     )
     label = store.labels[row]
     name = store.ids[row]
-    return Example(fm, f"{label} · {name}" if label and not name.startswith(f"{label}/") else name, value)
+    name = f"{label} · {name}" if label and not name.startswith(f"{label}/") else name
+    return Example(fm, name, ranked.value, place)
 
 
 def scatter_picture(store: Store, kept: Kept, *, by: str, method: str, seed: int, look: Look) -> Picture:
@@ -161,7 +222,7 @@ def scatter_picture(store: Store, kept: Kept, *, by: str, method: str, seed: int
         umap = library("umap", "scatter(method='umap')", "-learn; method='pca' needs none")
         points = umap.UMAP(n_components=2, random_state=seed).fit_transform(values[rows])
         axes, how = ("UMAP 1", "UMAP 2"), "by UMAP"
-    subject = f"{by} over the map · {kind_in_words(kept.layer)} · {store.plan.model} · {store.plan.preprocess}"
+    subject = f"{by} over the map · {_subject(store, kept)}" if kept.spatial else _subject(store, kept)
     frame = Frame(
         f"{path_of(kept)} · {counted(len(rows), 'image')} {how}",
         Note("subject", subject),

@@ -9,6 +9,7 @@ import layerscope as ls
 from helpers.stores import OPENING, small_scan, small_store, write_images
 from layerscope import BadChannels, BadOption, LayerNotFound
 from layerscope.store.store import open_store
+from layerscope.store.table import Table
 from layerscope.testing import tiny_model
 
 COUNT = 24
@@ -192,3 +193,35 @@ def test_tables_are_for_other_programs_too(store, tmp_path):
     assert table.sort("mean")["mean"][0] == table["mean"].max()
     with pytest.raises(BadOption, match="Did you mean 'mean'"):
         table["maen"]
+
+
+def test_damaged_files_and_stores_that_are_gone_are_named(folder):
+    small_store(folder / "damaged", 8, keep="maps")
+    root = folder / "damaged" / "store"
+    asked = {
+        "summary/conv1.npz": lambda store: store.stats("conv1"),
+        "top/index.npz": lambda store: store.top("conv1", 0),
+        "top/000000.npz": lambda store: store.top("conv1", 0),
+        "pooled.zarr/conv1/max/zarr.json": lambda store: store.vectors("conv1", "max"),
+        "maps.zarr/conv1/zarr.json": lambda store: store.feature_map("conv1"),
+    }
+    for name, ask in asked.items():
+        whole = (root / name).read_bytes()
+        ask(open_store(root))
+        (root / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(BadOption, match="layerscope check"):
+            ask(open_store(root))
+        (root / name).write_bytes(whole)
+    store = open_store(root)
+    root.rename(folder / "damaged" / "moved")
+    for ask in (store.stats, store.vectors, store.feature_map):
+        with pytest.raises(BadOption, match="isn't here any more"):
+            ask("conv1")
+    assert len(open_store(folder / "damaged" / "moved").top("conv1", 0).cells) == 8
+
+
+def test_names_that_are_no_unicode_are_written_as_escapes(tmp_path):
+    table = Table({"image": ["bad\udcff.png"]})
+    assert table.to_csv(tmp_path / "a.csv").read_text() == "image\nbad\\udcff.png\n"
+    assert table.to_dataframe().image.tolist() == ["bad\\udcff.png"]
+    assert json.loads(table.json())[0]["image"] == "bad\udcff.png"

@@ -40,4 +40,5 @@ def csv_line(cells: Iterable[Any]) -> str:
 def as_csv(lines: Iterable[str], path: str | Path | None) -> str | Path:
     """The lines as one text; where there is a `path`, they are written to that file, which is returned. Raises `BadOption`."""
     text = "".join(lines)
-    return text if path is None else write(path, text.encode())
+    # Names of files may hold bytes that aren't UTF-8.
+    return text if path is None else write(path, text.encode(errors="backslashreplace"))

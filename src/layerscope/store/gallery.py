@@ -24,6 +24,7 @@ from ..core.npz import array_in
 from ..core.placement import Placement
 from ..core.progress import work
 from ..errors import ImageNotReadable
+from ..files import parsing
 from ..inputs import preprocess
 from ..inputs.photo import Photo
 from ..inputs.photo import read as read_photo
@@ -35,7 +36,7 @@ from .reading import pooled_rows
 from .receipts import DONE, Outcome, Receipt, checksum, sealed, unsealed
 from .sources.origins import digest_of
 from .storage import Storage
-from .summary import damage, read_summary, units_hash
+from .summary import DAMAGED, damage, read_summary, units_hash
 from .tally import packed
 from .unit import Spec, reader_count, run
 from .vectors import ranks_of
@@ -329,16 +330,17 @@ class Held:
     @classmethod
     def of(cls, storage: Storage, plan: Plan) -> Held:
         """Those of a store. Raises `FileNotFoundError` where the last stage hasn't begun."""
-        with zipfile.ZipFile(io.BytesIO(storage.get(INDEX))) as archive:
+        data = storage.get(INDEX)
+        with parsing(INDEX, DAMAGED), zipfile.ZipFile(io.BytesIO(data)) as archive:
             shown = {kept.name: array_in(archive, kept.name) for kept in plan.layers}
         return cls(storage, plan, shown, all_rows(shown.values(), plan.images))
 
     def photo(self, row: int) -> np.ndarray | None:
         """uint8 `[height, width, 3]`: what the model saw of an image; `None` where the store has no photo of it."""
         data = self._read(row, f"photos/{row}")
-        return (
-            None if data is None or not data.size else np.asarray(Image.open(io.BytesIO(data.tobytes())).convert("RGB"))
-        )
+        if data is None or not data.size:
+            return None
+        return np.asarray(Image.open(io.BytesIO(data.tobytes())).convert("RGB"))
 
     def placement(self, row: int, photo: np.ndarray) -> Placement:
         """Where the model input lies on the photo of an image: everywhere."""
@@ -358,9 +360,10 @@ class Held:
         if row not in self.rows:
             return None
         name = part_with(self.rows, self.plan.unit, row)
-        try:
-            if name not in self._archives:
-                self._archives[name] = zipfile.ZipFile(io.BufferedReader(_Ranges(self.storage, name), 1 << 16))
-            return array_in(self._archives[name], entry)
-        except KeyError:
-            return None
+        with parsing(name, DAMAGED):
+            try:
+                if name not in self._archives:
+                    self._archives[name] = zipfile.ZipFile(io.BufferedReader(_Ranges(self.storage, name), 1 << 16))
+                return array_in(self._archives[name], entry)
+            except KeyError:
+                return None

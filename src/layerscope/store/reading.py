@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from ..core.feature_map import FeatureMap
 from ..core.tables import library
 from ..core.words import image_index
 from ..errors import BadChannels, BadOption, LayerNotFound, near
+from ..files import parsing
 from ..surface import option
 from .arrays import MAPS, POOLED, import_zarr
 from .plan import Kept, Plan
 from .receipts import Receipt
 from .storage import Storage
-from .summary import read_summary
+from .summary import DAMAGED, read_summary
 from .tally import Tally, decode, merged
 from .unit import TALLIES
 
@@ -63,7 +65,9 @@ def pooled(storage: Storage, plan: Plan, kept: Kept, by: str) -> np.ndarray:
         raise BadOption(
             "the store holds statistics alone, no numbers of single images", f"scan with {option('keep', 'pooled')}"
         )
-    array: np.ndarray = _open(storage, f"{POOLED}/{kept.name}/{by}")[:]
+    name = f"{POOLED}/{kept.name}/{by}"
+    with _whole(storage, name):
+        array: np.ndarray = _open(storage, name)[:]
     return array
 
 
@@ -71,7 +75,9 @@ def pooled_channel(storage: Storage, plan: Plan, kept: Kept, *, by: str, at: int
     """`[image]`: the numbers of one channel alone."""
     if plan.keep == "stats":
         return pooled(storage, plan, kept, by)  # raises
-    column: np.ndarray = _open(storage, f"{POOLED}/{kept.name}/{by}")[:, at]
+    name = f"{POOLED}/{kept.name}/{by}"
+    with _whole(storage, name):
+        column: np.ndarray = _open(storage, name)[:, at]
     return column
 
 
@@ -87,13 +93,15 @@ def map_array(storage: Storage, plan: Plan, kept: Kept) -> Any:
         raise BadOption(
             f"the store holds no maps: it was filled with keep={plan.keep!r}", f"scan with {option('keep', 'maps')}"
         )
-    return _open(storage, f"{MAPS}/{kept.name}")
+    with _whole(storage, f"{MAPS}/{kept.name}"):
+        return _open(storage, f"{MAPS}/{kept.name}")
 
 
 def feature_map(
     storage: Storage, plan: Plan, kept: Kept, *, ids: Sequence[str], images: Any, channels: Any
 ) -> FeatureMap:
     """The maps of some images as a capture gives them, without photos."""
+    array = map_array(storage, plan, kept)
     chosen, channels = (
         [each] if isinstance(each, int | str | np.integer) else each if each is None else list(each)
         for each in (images, channels)
@@ -102,11 +110,12 @@ def feature_map(
         raise BadOption(f"there is no {'image' if not chosen else 'channel'} in the list: give at least one")
     rows = [image_index(ids, one if isinstance(one, str) else int(one)) % len(ids) for one in chosen]
     at = range(len(kept.channels)) if channels is None else [channel_at(kept, number) for number in channels]
-    array = map_array(storage, plan, kept)
     picked = list(at)
     # zarr reads neighbouring channels in one go.
     span = slice(min(picked), max(picked) + 1)
-    values = np.stack([array[row, span] for row in rows])[:, [number - span.start for number in picked]]
+    with _whole(storage, f"{MAPS}/{kept.name}"):
+        read = [array[row, span] for row in rows]
+    values = np.stack(read)[:, [number - span.start for number in picked]]
     return FeatureMap(
         np.ascontiguousarray(np.moveaxis(values, 1, -1), np.float32),
         kept.layer,
@@ -123,9 +132,28 @@ def tally(storage: Storage, plan: Plan, kept: Kept, receipts: Sequence[Receipt |
     try:
         return read_summary(storage, kept)
     except FileNotFoundError:
+        there(storage)
         done = [receipt.unit for receipt in receipts if receipt is not None]
-        tallies = (decode(storage.get(f"{TALLIES}/{unit:06d}.npz"), kept.name) for unit in done)
-        return merged(tallies, len(kept.channels), plan.top)
+        with parsing(f"{TALLIES}/*.npz", DAMAGED):
+            tallies = (decode(storage.get(f"{TALLIES}/{unit:06d}.npz"), kept.name) for unit in done)
+            return merged(tallies, len(kept.channels), plan.top)
+
+
+def there(storage: Storage) -> None:
+    """Raises `BadOption` where the store has been moved or removed since it was opened."""
+    if Plan.read(storage) is None:
+        raise BadOption(f"{storage}: the store isn't here any more", "open it where it is now")
+
+
+@contextmanager
+def _whole(storage: Storage, name: str) -> Iterator[None]:
+    """Around what is read of an array: it is damaged, or the whole store is gone."""
+    try:
+        with parsing(name, DAMAGED):
+            yield
+    except BadOption:
+        there(storage)
+        raise
 
 
 def _open(storage: Storage, name: str) -> Any:

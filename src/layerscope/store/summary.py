@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import Any
 
 from ..core.npz import array_in
+from ..files import parsing
 from .arrays import descriptions
 from .manifest import NAME as MANIFEST
 from .plan import NAME as PLAN
@@ -18,6 +19,7 @@ from .tally import Tally, decode, merged, packed
 from .unit import TALLIES
 
 RECEIPT = "summary/receipt.json"
+DAMAGED = "a part of a store; `layerscope check` finds all that is damaged, the same scan renews it; it"
 
 
 def name_of(kept: Kept) -> str:
@@ -26,7 +28,8 @@ def name_of(kept: Kept) -> str:
 
 def read_summary(storage: Storage, kept: Kept) -> Tally:
     """The figures of a layer over all images. Raises `FileNotFoundError` where the scan hasn't ended."""
-    with zipfile.ZipFile(BytesIO(storage.get(name_of(kept)))) as archive:
+    data = storage.get(name_of(kept))
+    with parsing(name_of(kept), DAMAGED), zipfile.ZipFile(BytesIO(data)) as archive:
         names = [entry.removesuffix(".npy") for entry in archive.namelist()]
         return Tally.of_arrays({name: array_in(archive, name) for name in names})
 

@@ -133,7 +133,9 @@ class Table:
         Raises:
             LibraryMissing: pandas isn't installed.
         """
-        return import_pandas().DataFrame({name: list(column) for name, column in self.columns.items()})
+        return import_pandas().DataFrame(
+            {name: [_in_unicode(value) for value in column] for name, column in self.columns.items()}
+        )
 
     def plain(self) -> str:
         """Every row of the table as aligned text; printing the table shortens a long one.
@@ -180,6 +182,11 @@ class Table:
 
 def _is_json(value: Any) -> bool:
     return not isinstance(value, float) or bool(np.isfinite(value))
+
+
+def _in_unicode(value: Any) -> Any:
+    """Of the name of a file that isn't UTF-8 what pandas takes."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _texts(values: Any) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def top_picture(store: Store, kept: Kept, at: int, count: int | None, *, look: L
         )
     ]
     head = f"top {len(ranked)} of {counted(len(store.ids) - len(store.failures), 'image')}"
-    return _picture(store, kept, at, ranked, head=head, look=look, notes=_ties(tally, at, count))
+    return _picture(store, kept, at, Chosen(ranked, head, _ties(tally, at, count)), look=look)
 
 
 def _ties(tally: Tally, at: int, count: int) -> list[Note]:
@@ -90,18 +90,16 @@ def samples_picture(store: Store, kept: Kept, at: int, look: Look) -> Picture:
     head = "an image of each eighth by the largest value" if whole_set else "images by the largest value"
     some = Note("sampled", f"Out of {SAMPLE} images that lie evenly in the data set's {len(store.ids):,}")
     notes = [some] if len(store.ids) > SAMPLE else []
-    return _picture(store, kept, at, ranked, head=head, look=look, notes=notes)
+    return _picture(store, kept, at, Chosen(ranked, head, notes), look=look)
 
 
-def _picture(
-    store: Store, kept: Kept, at: int, ranked: Sequence[Ranked], *, head: str, look: Look, notes: Sequence[Note]
-) -> Picture:
+def _picture(store: Store, kept: Kept, at: int, chosen: Chosen, *, look: Look) -> Picture:
     one_of("view", look.view, VIEWS)
     if not store.tally(path_of(kept)).count[at]:
         raise BadOption(f"{_channel(kept, at)} of {path_of(kept)} has no finite value in any image")
     view = look.view if len(kept.spatial) == 2 else "photo"  # of one number for the whole image
     tally = store.tally(path_of(kept))
-    examples = [found for one in ranked if (found := _example(store, kept, at, one)) is not None]
+    examples = [found for one in chosen.images if (found := _example(store, kept, at, one)) is not None]
     if not examples:
         raise BadOption(
             "the store has no photos of these images: its last stage isn't done",
@@ -111,9 +109,9 @@ def _picture(
     level, word = _active(tally, at)
     least = f"{in_digits(level, *rule.limits)}, {word} over the data set"
     frame = Frame(
-        f"{path_of(kept)} · {_channel(kept, at)} · {head}",
+        f"{path_of(kept)} · {_channel(kept, at)} · {chosen.head}",
         Note("subject", _subject(store, kept)),
-        [*_notes(tally, at), *notes, view_note(view, least, examples)],
+        [*_notes(tally, at), *chosen.notes, view_note(view, least, examples)],
         heading=look.title,
         caption=look.caption,
         quantity="activation",
@@ -177,6 +175,14 @@ class Ranked(NamedTuple):
     row: int
     value: float
     place: int
+
+
+class Chosen(NamedTuple):
+    """The images of a picture, what the title says of them, and what else is to be said."""
+
+    images: Sequence[Ranked]
+    head: str
+    notes: Sequence[Note]
 
 
 def _example(store: Store, kept: Kept, at: int, ranked: Ranked) -> Example | None:

@@ -1,7 +1,9 @@
-"""Draw the pictures of README.md and docs/guide.md with the project's own code: `make pictures`. Needs what the tests need."""
+"""Draw the pictures of README.md and of pages in docs with the project's own code: `make pictures`. Needs what tests need."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -13,12 +15,14 @@ from layerscope.cli import demo
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 TARGET = "tiger cat"
+TOP_CHANNEL, DIGITS = 10, 400
 Made = tuple[str, ls.Picture]
 
 
 def main() -> None:
-    """Write every picture of both pages."""
-    for folder, made in ((OUT, of_readme()), (OUT / "guide", chain(of_channels(), of_classes()))):
+    """Write every picture of the pages."""
+    pages = (OUT, of_readme()), (OUT / "guide", chain(of_channels(), of_classes())), (OUT / "datasets", of_stores())
+    for folder, made in pages:
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in made:
             # Photos as PNG would make a megabyte of a page; pictures of one scale stay exact.
@@ -107,6 +111,32 @@ def of_classes() -> Iterator[Made]:
         yield name, ls.overlay(method(last))
     yield "hires-cam-middle", ls.overlay(ls.hires_cam(late))
     yield "smooth", ls.overlay(ls.hires_cam(late, smooth=16))
+
+
+def of_stores() -> Iterator[Made]:
+    """What stores of the embedded network answer: over photos of scikit-image and scikit-learn, and over digits."""
+    import skimage
+    import sklearn
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    with tempfile.TemporaryDirectory() as folder:
+        photos, digits = Path(folder, "photos"), Path(folder, "digits")
+        photos.mkdir()
+        for package, inside in ((skimage, "data"), (sklearn, "datasets/images")):
+            for file in sorted(Path(package.__file__).parent.joinpath(inside).iterdir()):
+                if file.suffix in (".jpg", ".png"):
+                    shutil.copy(file, photos)
+        store = ls.scan("demo", photos, demo.MIDDLE, Path(folder, "of_photos"))
+        yield "top", store.top(None, TOP_CHANNEL, k=10)
+        data = load_digits()
+        for number, (pixels, digit) in enumerate(zip(data.images[:DIGITS], data.target, strict=False)):
+            digits.joinpath(str(digit)).mkdir(parents=True, exist_ok=True)
+            file = digits / str(digit) / f"{number}.png"
+            Image.fromarray((255 - pixels / 16 * 255).astype("uint8")).resize(
+                (128, 128), Image.Resampling.BICUBIC
+            ).save(file)
+        yield "scatter", ls.scan("demo", digits, "_blocks.10", Path(folder, "of_digits")).scatter()
 
 
 if __name__ == "__main__":

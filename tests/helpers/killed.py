@@ -19,8 +19,10 @@ from helpers.stores import contents, small_scan, write_images
 from layerscope.store import ahead, check, scan, unit  # noqa: F401 # what a scan imports late
 from layerscope.store.arrays import import_zarr
 
+KEEPS = ("maps", "pooled")  # of one store after the other
 
-def begin(images, store, *, most=None, slow=False):
+
+def begin(images, store, *, keep="maps", most=None, slow=False):
     """A scan in a process of its own; `most` is the size above which it can't write a file, `slow` is its disk."""
     child = os.fork()
     if child:
@@ -33,7 +35,7 @@ def begin(images, store, *, most=None, slow=False):
         if slow:
             own = os.fsync
             os.fsync = lambda file: (time.sleep(0.002), own(file))
-        small_scan(images, store, keep="maps")
+        small_scan(images, store, keep=keep)
         code = 0
     finally:
         os._exit(code)
@@ -49,13 +51,17 @@ def killed(folder, kills, seed):
     draw = random.Random(seed)
     images = write_images(folder / "images", 24)
     (images / "11.png").write_bytes(b"no image")
+    whole = {}
     begun = time.monotonic()
-    assert ended(begin(images, folder / "whole", slow=True)) == 0
-    usual = time.monotonic() - begun
-    whole, counts = contents(folder / "whole"), {"kills": 0, "stores": 0, "unfinished": 0, "partial": 0, "wrong": []}
+    for keep in KEEPS:
+        assert ended(begin(images, folder / keep, keep=keep, slow=True)) == 0
+        whole[keep] = contents(folder / keep)
+    usual = (time.monotonic() - begun) / len(KEEPS)
+    counts = {"kills": 0, "stores": 0, "unfinished": 0, "partial": 0, "wrong": []}
     store = folder / "store"
     while counts["kills"] < kills:
-        child = begin(images, store, slow=True)
+        keep = KEEPS[counts["stores"] % len(KEEPS)]
+        child = begin(images, store, keep=keep, slow=True)
         time.sleep(draw.uniform(0, usual))
         os.kill(child, signal.SIGKILL)
         if ended(child) == -signal.SIGKILL:
@@ -65,14 +71,15 @@ def killed(folder, kills, seed):
         elif draw.random() < 0.5:
             continue  # it was done before the kill: a scan of what is done may be killed, too
         if (store / "summary/receipt.json").exists():
-            finish(images, store, whole, counts)
-    finish(images, store, whole, counts)
+            finish(images, store, whole[keep], counts)
+    if store.exists():
+        finish(images, store, whole[keep], counts)
     return counts
 
 
 def finish(images, store, whole, counts):
     """Let the scan come to its end, and compare the store with one that nobody disturbed."""
-    assert ended(begin(images, store)) == 0
+    assert ended(begin(images, store, keep=KEEPS[counts["stores"] % len(KEEPS)])) == 0
     found = contents(store)
     counts["wrong"] += sorted(name for name in {*found, *whole} if found.get(name) != whole.get(name))
     counts["stores"] += 1

@@ -32,7 +32,6 @@ WORDS = {
     "batch": "batch",
     "versions": "versions",
 }
-UNIMPORTANT = ("labels", "preprocess", "threads", "images", "layers", "format")
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,6 @@ class Plan:
     top: int = 16
     unit: int = 128
     batch: int = 32
-    threads: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     images: int = 0
@@ -94,7 +92,7 @@ class Plan:
     @property
     def makers(self) -> str:
         """The hash of all that makes the results, which each receipt holds."""
-        about = {name: value for name, value in self.fields().items() if name not in ("images", "threads", "labels")}
+        about = {name: value for name, value in self.fields().items() if name not in ("images", "labels")}
         return hashlib.blake2b(_json(about), digest_size=16).hexdigest()
 
     def fields(self) -> dict[str, Any]:
@@ -121,10 +119,6 @@ class Plan:
                 )
             layers = tuple(Kept(**{**_tuples(kept), "layer": layer_of(kept["layer"])}) for kept in about.pop("layers"))
             return cls(**{**about, "labels": tuple(about["labels"])}, layers=layers)
-
-    def kept(self, path: str) -> Kept:
-        """The layer of that path."""
-        return next(kept for kept in self.layers if kept.layer.path == path)
 
 
 def vars_of(kept: Kept) -> dict[str, Any]:

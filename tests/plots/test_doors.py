@@ -302,3 +302,40 @@ def test_of_several_layers_one_must_be_chosen(scope, name):
         getattr(ls, name)(several)
     with raises(ls.BadOption):
         getattr(ls, name)(ls.Maps({}))
+
+
+OPENED = {
+    "weights": "w.npz",
+    "preprocess": "raw",
+    "size": 8,
+    "labels": ["cat"],
+    "backend": "torch",
+    "device": "cpu",
+    "trust": True,
+}
+DOORS = {
+    "show": lambda scope, given: ls.show(scope, PHOTO, "conv1", **given),
+    "figure": lambda scope, given: ls.figure(scope, PHOTO, "conv1", **given),
+    "figure of a map": lambda scope, given: ls.figure(scope.capture(PHOTO, "conv1"), **given),
+    "report": lambda scope, given: ls.report(scope, PHOTO, "never.html", **given),
+    "view": lambda scope, given: ls.view(scope, PHOTO, browser=False, **given),
+    "widget": lambda scope, given: ls.widget(scope, PHOTO, **given),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("name", OPENED)
+def test_options_of_open_are_refused_where_the_model_is_open_already(scope, door, name):
+    with pytest.raises(ls.BadOption, match=f"^{name}= belongs to ls.open, .*ls.open\\(model, {name}=…\\)"):
+        DOORS[door](scope, {name: OPENED[name]})
+
+
+def test_several_options_of_open_are_named_together(scope):
+    with raises(ls.BadOption, "size=", "labels="):
+        ls.show(scope, PHOTO, "conv1", size=8, labels=["cat"])
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_weights_of_channels_are_told_from_those_of_a_model(scope, opened):
+    with raises(ls.BadOption, "combine=", "ls.weighted", "ndarray"):
+        ls.show(scope if opened else tiny_model(), PHOTO, "conv1", weights=np.ones(32, np.float32))

@@ -18,8 +18,7 @@ from ..picture.tensorboard import to_tensorboard
 from ..plots.file_names import Paths, files_of, safe
 from ..plots.show import draw as draw_usual
 from ..scope.objects import by_path
-from ..scope.open import open as open_scope
-from ..scope.scope import Scope
+from ..scope.open import scope_of
 from ..scope.target import top_classes
 from ..writing import make_folder
 
@@ -50,7 +49,7 @@ class Recorder:
         combine: A combination by name, or a function of a feature map. By default every channel is a tile.
         target: The class of the combination, as for `show`; by default each image's top-1 class at that step.
         draw: A function from `FeatureMap` (of one image) to `Picture`, such as `ls.sheet`, in place of the usual one.
-        weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
+        weights: As for `open`, like all that follow; where `model` is a `Scope`, it has them.
         preprocess: How the images become the model's input.
         size: The model's input size, where the model doesn't fix it.
         labels: Class names, or a file with one per line.
@@ -82,12 +81,8 @@ class Recorder:
         trust: bool = False,
     ) -> None:
         check_options(folder=folder, writer=writer, every=every, combine=combine, draw=draw)
-        if isinstance(model, Scope):
-            scope = model
-        else:
-            scope = open_scope(
-                model, weights=weights, preprocess=preprocess, size=size, labels=labels, backend=backend, trust=trust
-            )
+        opening = {"weights": weights, "preprocess": preprocess, "size": size, "labels": labels}
+        scope = scope_of(model, **opening, backend=backend, trust=trust)
         # The statistics of a BatchNorm that is still being trained tell nothing of the preprocessing.
         self.scope = replace(scope, check_input=False)
         self.images, self.layers, self.every = images, by_path(self.scope, layers), every

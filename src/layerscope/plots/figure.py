@@ -25,6 +25,7 @@ from ..picture.colorbar import ColorBar, TileKey
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..safe_text import counted
+from ..scope.open import check_opened
 from ..surface import option
 from .figure_layout import Layout, Strongest, draw_panels
 from .groups import is_grouped
@@ -139,7 +140,7 @@ def figure(
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         bar: Whether the colour bar is drawn.
         theme: `"light"`, `"dark"` or `"transparent"` paper.
-        weights: As for `open`, like all that follow; not used where `model` is a `Scope` or a `FeatureMap`.
+        weights: As for `open`, like all that follow; where `model` is a `Scope` or a `FeatureMap`, it has them.
         preprocess: How the image becomes the model's input.
         size: The model's input size, `(height, width)`, one number or `"224x224"`, where the model doesn't fix it.
         labels: Class names, a file with one per line, or `"imagenet"`.
@@ -174,6 +175,8 @@ def figure(
         raise BadOption("a FeatureMap has its photo and its layer: leave image= and layer= out")
     elif len(fm.ids) != 1:
         raise BadOption(f"a figure shows one image, and this map has {len(fm.ids)}: choose one with fm.image(0)")
+    else:
+        check_opened(open_options(locals()))
     return draw_figure(fm, combine, target, options)
 
 

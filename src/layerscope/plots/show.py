@@ -20,7 +20,7 @@ from ..errors import BadOption
 from ..inputs.images import check_files
 from ..picture.picture import Picture
 from ..scope.objects import by_path
-from ..scope.open import check_reference
+from ..scope.open import check_reference, scope_of
 from ..scope.open import open as open_scope
 from ..scope.scope import Scope
 from ..scope.target import top_classes
@@ -121,7 +121,7 @@ def show(
         caption: Whether title, subject and notes are drawn; without, a `title` that you give is. The file keeps them.
         bar: Whether the colour bar is drawn. Without `caption` and `bar` the map stands alone.
         theme: `"light"`, `"dark"` or `"transparent"` paper.
-        weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
+        weights: As for `open`, like all that follow; where `model` is a `Scope`, it has them.
         preprocess: How the image becomes the model's input.
         size: The model's input size, `(height, width)`, one number or `"224x224"`, where the model doesn't fix it.
         labels: Class names, a file with one per line, or `"imagenet"`.
@@ -199,12 +199,10 @@ def open_options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def scope_for(model: Any, image: Any, **opening: Any) -> Scope:
     """The scope of a model, which may be one; a file that is no image is reported before a framework is imported."""
-    if isinstance(model, Scope):
-        return model
     if isinstance(model, str | os.PathLike) and isinstance(image, str | os.PathLike):
         check_reference(os.fspath(model))
         check_files(image)
-    return open_scope(model, **opening)
+    return scope_of(model, **opening)
 
 
 def capture_one(scope: Scope, image: Any, layer: Any, **capturing: Any) -> FeatureMap:

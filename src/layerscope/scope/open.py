@@ -8,10 +8,11 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import resources
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ..files import no_such_file, parsing, read_bytes
 from ..inputs import preprocess as _preprocess
 from ..inputs.paths import is_image
 from ..inputs.transforms import categories
-from ..surface import by_surface
+from ..surface import by_surface, option
 from .scope import Scope
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -80,7 +81,7 @@ def open(
         BadOption: The other arguments contradict each other, or the labels can't be read.
     """
     trust = flag("trust", trust)
-    path = None if weights is None else file_path(weights, "weights")
+    path = None if weights is None else _weights_file(weights)
     place = None if device is None else str(Device.of(device))
     reader: Backend | None = None
     if backend is not None:
@@ -108,8 +109,40 @@ def open(
 
 
 def scope_of(model: Any, **opening: Any) -> Scope:
-    """A `Scope` as it is, and one on anything else that `open` takes."""
-    return model if isinstance(model, Scope) else open(model, **opening)
+    """A `Scope` as it is, and one on anything else that `open` takes. Raises `BadOption` for options that come too late."""
+    if not isinstance(model, Scope):
+        return open(model, **opening)
+    check_opened(opening)
+    return model
+
+
+def check_opened(opening: Mapping[str, Any]) -> None:
+    """Raises `BadOption` for options of `open` that are given where the model is open already."""
+    if opening.get("weights") is not None:
+        _weights_file(opening["weights"])
+    usual = signature(open).parameters
+    late = [name for name, value in opening.items() if not _is_usual(value, usual[name].default)]
+    if late:
+        given = ", ".join(f"{name}=…" for name in late)
+        raise BadOption(
+            f"{', '.join(option(name) for name in late)} {'belongs' if len(late) == 1 else 'belong'} to ls.open, and this"
+            f" model is open already: ls.open(model, {given}), or give the model itself here"
+        )
+
+
+def _is_usual(value: Any, default: Any) -> bool:
+    return value is default or (isinstance(value, str) and value == default)
+
+
+def _weights_file(weights: Any) -> Path:
+    """The path of a model's weights. Raises `BadOption` for numbers, which are weights of channels."""
+    if isinstance(weights, str | os.PathLike):
+        return file_path(weights, "weights")
+    raise BadOption(
+        f"{option('weights')} is the path of a file with the model's weights, not a value of type"
+        f" {type(weights).__name__}: weights of a layer's channels go into combine=lambda fm: ls.weighted(fm, weights), or"
+        " combine='weights:w.npy' from a file"
+    )
 
 
 def demo_model() -> Path:

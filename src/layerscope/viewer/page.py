@@ -136,7 +136,7 @@ def view(
         browser: Whether the browser is opened; `url` has the address.
         port: The port; 0 is a free one.
         host: Where the page is served. Anything but `"127.0.0.1"` opens it to other machines, unencrypted, and warns.
-        weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
+        weights: As for `open`, like all that follow; where `model` is a `Scope`, it has them.
         preprocess: How the image becomes the model's input.
         size: The model's input size, `(height, width)`, one number or `"224x224"`, where the model doesn't fix it.
         labels: Class names, a file with one per line, or `"imagenet"`.

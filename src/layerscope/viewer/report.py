@@ -61,7 +61,7 @@ def report(
         images: What `Scope.capture` takes.
         layers: As for `Scope.capture`; by default the last layer of each resolution.
         path: Where the file is written: `.html`.
-        weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
+        weights: As for `open`, like all that follow; where `model` is a `Scope`, it has them.
         preprocess: How the image becomes the model's input.
         size: The model's input size, `(height, width)`, one number or `"224x224"`, where the model doesn't fix it.
         labels: Class names, a file with one per line, or `"imagenet"`.

@@ -45,7 +45,7 @@ def widget(
         model: What `open` takes (a model object, a file, a reference), or a `Scope`.
         images: What `Scope.capture` takes; more can be dropped on the widget.
         layers: The layers that it lists, as for `Scope.capture`. `None`: all of them.
-        weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
+        weights: As for `open`, like all that follow; where `model` is a `Scope`, it has them.
         preprocess: How the image becomes the model's input.
         size: The model's input size, `(height, width)`, one number or `"224x224"`, where the model doesn't fix it.
         labels: Class names, a file with one per line, or `"imagenet"`.

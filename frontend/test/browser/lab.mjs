@@ -62,7 +62,7 @@ export class Notebook {
 export class Lab {
   static async open({ chromium: executablePath, ...setting }) {
     const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
-    const kept = await watched(browser, { viewport: { width: 1500, height: 1100 } })
+    const kept = await watched(browser, { viewport: { width: 1920, height: 1100 } })
     await kept.page.goto(setting.url)
     const notebook = new Notebook(kept.page)
     await notebook.ready()

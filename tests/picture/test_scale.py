@@ -20,6 +20,7 @@ from layerscope.picture.norms import Curve
 from layerscope.picture.numbers import beyond_text, number, short_span, span_text
 from layerscope.picture.palette import lut, palette
 from layerscope.picture.scale_rules import Beyond
+from layerscope.plots.overlay_paint import Paint
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 
@@ -258,7 +259,8 @@ def test_pixels_read_through_the_bar_are_the_values(rule, image, tmp_path):
             if beyond.any():
                 assert cap.tolist() == picture.scale.palette()[mark].tolist(), "the bar shows what lies beyond"
             if beyond.any() and cut:
-                assert cap.tolist() == picture.scale.palette()[TOP if mark == ABOVE else 0].tolist()
+                limit = picture.scale.codes([high if mark == ABOVE else low])
+                assert cap.tolist() == picture.scale.palette()[limit[0]].tolist()
     expected = {
         "layer": values[image],
         "another map": values[image],
@@ -461,3 +463,21 @@ def test_a_narrow_logarithmic_range_reads_apart_below_0_as_above():
     below, above = ls.Scale((-1.0002, -0.9998), norm="symlog"), ls.Scale((0.9998, 1.0002), norm="symlog")
     assert [*map(below.reading, below.limits)] == ["−1.0002", "−0.9998"]
     assert [*map(above.reading, above.limits)] == ["0.9998", "1.0002"]
+
+
+def test_a_value_beyond_a_lower_limit_near_0_is_never_drawn_as_the_strongest_one():
+    # By hand: the centre has code 120, 1 has code 240, so that the limit -0.1 has code 108, and -1 would have code 0.
+    values = np.concatenate([np.linspace(-0.4, -0.1, 8), np.linspace(-0.099, 1, 392)]).reshape(20, 20)
+    for sign, mark in ((1, BELOW), (-1, ABOVE)):
+        shown = sign * values
+        picture = ls.heatmap(shown, clip=(2, 100) if sign > 0 else (0, 98))
+        table, codes = picture.scale.palette(), picture.codes(picture.cells[0])
+        limit = picture.scale.limits[0 if sign > 0 else 1]
+        cut = codes == mark
+        assert cut.sum() == 8
+        (at_limit,) = picture.scale.codes([limit])
+        assert abs(int(at_limit) - (120 - sign * 12)) <= 1
+        assert table[mark].tolist() == table[at_limit].tolist() != table[0 if sign > 0 else TOP].tolist()
+        paint = Paint(ls.FeatureMap.of_array(shown), picture.scale, 0.6, True)
+        assert paint.strengths[mark] == paint.strengths[at_limit] == pytest.approx(0.1, abs=0.01)
+        assert paint.strengths[TOP if sign > 0 else 0] == 1

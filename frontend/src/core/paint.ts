@@ -47,9 +47,8 @@ export function lut(manifest: Manifest, name: string, options: { dark?: boolean;
   return table
 }
 
-/** The codes whose colours values beyond the limits have: those at the two ends, but none from beyond the centre. */
-export function endCodes({ single, limits, center, curve }: Scale): [number, number] {
+/** The codes whose colours values beyond the limits have: those of the limits, where the bar ends. */
+export function endCodes({ single, limits, curve }: Scale): [number, number] {
   const [low, high] = [limits[0]!, limits[1]!]
-  if (!single || center === null || !(low < high)) return [0, TOP]
-  return [low >= center ? codeOf(low, low, high, curve) : 0, high <= center ? codeOf(high, low, high, curve) : TOP]
+  return single && low < high ? [codeOf(low, low, high, curve), codeOf(high, low, high, curve)] : [0, TOP]
 }

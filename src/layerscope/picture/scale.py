@@ -49,7 +49,7 @@ class Scale:
         per: What shares a range: `"channel"`, `"layer"`, `"images"`, `"shared"` (several maps), `"fixed"` (given
             limits), or in a comparison `"all"`, `"row"`, `"column"`, `"cell"`.
         clip: The two percentiles to which the limits are clipped, if they are: values beyond keep the codes BELOW and
-            ABOVE, drawn in the two end colours.
+            ABOVE, drawn in the colours of the limits.
         norm: `"linear"`; `"log"`, equal steps for equal ratios, with limits above 0; or `"symlog"`, logarithmic on both
             sides of 0 and linear within a thousandth of the limit that is farther from it.
 
@@ -349,15 +349,15 @@ class Scale:
 
     @property
     def end_codes(self) -> tuple[int, int]:
-        """The codes whose colours values beyond the limits have: those at the two ends, but none from beyond the centre.
+        """The codes whose colours values beyond the limits have: those of the limits, where the bar ends.
 
-        >>> Scale((0.0, 2.0)).end_codes, Scale((1.0, 2.0), center=0.0).end_codes
-        ((0, 240), (180, 240))
+        >>> Scale((0.0, 2.0)).end_codes, Scale((-1.0, 2.0), center=0.0).end_codes
+        ((0, 240), (60, 240))
         """
-        if not self.single or self.center is None:
+        if not self.single or self.limits[0] == self.limits[1]:
             return 0, TOP
         low, high = self.codes(self.limits).tolist()
-        return (low if self.limits[0] >= self.center else 0), (high if self.limits[1] <= self.center else TOP)
+        return low, high
 
     def palette(self, theme: str = "light") -> np.ndarray:
         """The colour of each code, uint8 `[256, 3]`.

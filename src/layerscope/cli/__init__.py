@@ -174,11 +174,15 @@ def _add_report(commands: Any) -> None:
     _add_common(report)
 
 
+STORE = "in place of MODEL and IMAGE: what `layerscope scan` has kept of a data set"
+
+
 def _add_viewed(command: argparse.ArgumentParser, usual: str) -> None:
-    command.add_argument("model", metavar="MODEL", type=arguments.name, help=MODEL)
+    command.add_argument("model", metavar="MODEL", nargs="?", type=arguments.name, help=MODEL)
     command.add_argument(
         "images", metavar="IMAGE", nargs="*", type=arguments.name, help=f"{IMAGES}; demo has a photo of its own"
     )
+    command.add_argument("--store", metavar="DIR", type=arguments.name, help=STORE)
     command.add_argument(
         "-l",
         "--layer",

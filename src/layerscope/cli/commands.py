@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..core.layer_table import LayerTable
     from ..plots.options import DrawOptions
     from ..scope.scope import Scope
+    from ..store.store import Store
     from ..viewer.session import Session
 
 NARROW = 120
@@ -151,6 +152,10 @@ def _session(options: argparse.Namespace, layers: str | None) -> Session:
     from ..scope.open import demo_photo
     from ..viewer.session import Session
 
+    if (store := store_of(options)) is not None:
+        from ..viewer.stored import StoredSession
+
+        return StoredSession(store, options.layer)
     names = options.images or ([str(demo_photo())] if options.model == "demo" else [])
     if not names:
         raise BadOption(f"no image is given for {options.model}", "give one or more behind the model")
@@ -158,6 +163,25 @@ def _session(options: argparse.Namespace, layers: str | None) -> Session:
     _check(options, given)
     scope = _open(options)
     return Session(scope, _images(given, scope), options.layer or layers, source=options.model)
+
+
+def store_of(options: argparse.Namespace) -> Store | None:
+    """The store that is named in place of a model and its images, as `--store` or as the model."""
+    from ..errors import BadOption
+    from ..store.store import open_store
+    from ..viewer.stored import refuse_images
+    from ..viewer.stored import store_of as given
+
+    if options.store is None and options.model is None:
+        raise BadOption("no model is given", f"`layerscope {options.command} MODEL IMAGE`, or `--store DIR`")
+    if options.store is not None and options.model is not None:
+        raise BadOption(
+            "a model and --store are given", "give one of them: a store brings its own images and needs no model"
+        )
+    store = given(options.model) if options.store is None else open_store(options.store)
+    if store is not None:
+        refuse_images(options.images)
+    return store
 
 
 @contextmanager

@@ -106,7 +106,7 @@ class Viewer:
 @keywords
 def view(
     model: Any,
-    images: Any,
+    images: Any = None,
     layers: Any = None,
     *,
     browser: bool = True,
@@ -130,7 +130,8 @@ def view(
     http://127.0.0.1:
 
     Args:
-        model: What `open` takes (a model object, a file, a reference), or a `Scope`.
+        model: What `open` takes (a model object, a file, a reference), or a `Scope`. Or a `Store` that holds maps, or its
+            folder: then neither model nor images are needed.
         images: What `Scope.capture` takes; more can be dropped on the page.
         layers: The layers that the page lists, as for `Scope.capture`. `None`: all of them.
         browser: Whether the browser is opened; `url` has the address.
@@ -154,7 +155,9 @@ def view(
     if not host:
         raise BadOption("host='' is no address", "127.0.0.1 is this machine alone, 0.0.0.0 everybody who reaches it")
     check_libraries()
-    session = session_for(model, images, layers, **open_options(locals()))
+    from .stored import session_of_store
+
+    session = session_of_store(model, images, layers) or session_for(model, images, layers, **open_options(locals()))
     return serve(session, host=host, port=port, browser=browser)
 
 

@@ -46,6 +46,7 @@ ELSEWHERE = {
     "store/example.py": {"TemporaryDirectory": 1, "makedirs": 1, "save": 1},  # images for examples
     "store/gallery.py": {"save": 1},  # into memory
     "store/remote.py": {"makedirs": 1},  # of fsspec
+    "store/report/parts.py": {"save": 1},  # into memory
     "viewer/inputs.py": {"save": 2},  # into memory
 }
 

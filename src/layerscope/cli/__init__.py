@@ -162,7 +162,13 @@ def _add_view(commands: Any) -> None:
 
 def _add_report(commands: Any) -> None:
     report = _command(commands, "report", "write layers with all their values as one HTML file", run_report)
-    _add_viewed(report, "stages, the last of each resolution")
+    _add_viewed(report, "stages, the last of each resolution; of a store all")
+    report.add_argument(
+        "--channels",
+        type=arguments.channels,
+        metavar="0:16,40",
+        help="with --store, these channels of each layer (default: a dozen that tell most)",
+    )
     report.add_argument(
         "-o",
         "--output",

@@ -138,10 +138,16 @@ def run_view(options: argparse.Namespace) -> int:
 
 def run_report(options: argparse.Namespace) -> int:
     """`layerscope report`."""
-    from ..viewer.report import check_file, write_report
+    from ..errors import BadOption
+    from ..viewer.report import check_file, write_report, write_store_report
 
     file = check_file(options.output)
-    write_report(_session(options, "stages"), file)
+    if (store := store_of(options)) is not None:
+        write_store_report(store, file, options.layer, options.channels)
+    elif options.channels is not None:
+        raise BadOption("--channels is for the report of a store", "leave it out: a report of a model has all channels")
+    else:
+        write_report(_session(options, "stages"), file)
     print(writable(printable(str(file))))
     return DONE
 

@@ -53,6 +53,11 @@ class Look:
 
 def top_picture(store: Store, kept: Kept, at: int, count: int | None, *, look: Look) -> Picture:
     """The images with the largest values of a channel, which stands `at` this place in its layer."""
+    return _picture(store, kept, at, top_images(store, kept, at, count), look=look)
+
+
+def top_images(store: Store, kept: Kept, at: int, count: int | None = None) -> Chosen:
+    """The images with the largest values of a channel."""
     tally = store.tally(path_of(kept))
     most = tally.top_image.shape[1]
     count = min(USUAL, most) if count is None else count
@@ -66,7 +71,7 @@ def top_picture(store: Store, kept: Kept, at: int, count: int | None, *, look: L
         )
     ]
     head = f"top {len(ranked)} of {counted(len(store.ids) - len(store.failures), 'image')}"
-    return _picture(store, kept, at, Chosen(ranked, head, _ties(tally, at, count)), look=look)
+    return Chosen(ranked, head, _ties(tally, at, count))
 
 
 def _ties(tally: Tally, at: int, count: int) -> list[Note]:
@@ -80,6 +85,11 @@ def _ties(tally: Tally, at: int, count: int) -> list[Note]:
 
 def samples_picture(store: Store, kept: Kept, at: int, look: Look) -> Picture:
     """An image of each eighth of the data set by the largest value of a channel, from the highest to the lowest."""
+    return _picture(store, kept, at, sample_images(store, kept, at), look=look)
+
+
+def sample_images(store: Store, kept: Kept, at: int) -> Chosen:
+    """An image of each eighth of the data set by the largest value of a channel."""
     rows = store.gallery.shown[kept.name][at, -BINS:]
     rows = rows[rows >= 0]
     values, places = (
@@ -90,38 +100,48 @@ def samples_picture(store: Store, kept: Kept, at: int, look: Look) -> Picture:
     head = "an image of each eighth by the largest value" if whole_set else "images by the largest value"
     some = Note("sampled", f"Out of {SAMPLE} images that lie evenly in the data set's {len(store.ids):,}")
     notes = [some] if len(store.ids) > SAMPLE else []
-    return _picture(store, kept, at, Chosen(ranked, head, notes), look=look)
+    return Chosen(ranked, head, notes)
 
 
 def _picture(store: Store, kept: Kept, at: int, chosen: Chosen, *, look: Look) -> Picture:
     one_of("view", look.view, VIEWS)
     if not store.tally(path_of(kept)).count[at]:
         raise BadOption(f"{_channel(kept, at)} of {path_of(kept)} has no finite value in any image")
-    view = look.view if len(kept.spatial) == 2 else "photo"  # of one number for the whole image
     tally = store.tally(path_of(kept))
-    examples = [found for one in chosen.images if (found := _example(store, kept, at, one)) is not None]
+    examples = examples_of(store, kept, at, chosen)
     if not examples:
         raise BadOption(
             "the store has no photos of these images: its last stage isn't done",
             "scan once more, which does what is left",
         )
-    rule = Scale.fit(np.concatenate([example.fm.values for example in examples]), "layer")
+    style = style_of(store, kept, at, examples, look=look)
     level, word = _active(tally, at)
-    least = f"{in_digits(level, *rule.limits)}, {word} over the data set"
+    least = f"{in_digits(level, *style.rule.limits)}, {word} over the data set"
     frame = Frame(
         f"{path_of(kept)} · {_channel(kept, at)} · {chosen.head}",
         Note("subject", _subject(store, kept)),
-        [*_notes(tally, at), *chosen.notes, view_note(view, least, examples)],
+        [*_notes(tally, at), *chosen.notes, view_note(style.view, least, examples)],
         heading=look.title,
         caption=look.caption,
         quantity="activation",
     )
     about: dict[str, Any] = {"model": store.plan.model, "model_digest": store.plan.digest, "layer": path_of(kept)}
-    about |= {"channel": kept.channels[at], "images": [example.name for example in examples], "view": view}
+    about |= {"channel": kept.channels[at], "images": [example.name for example in examples], "view": style.view}
     if len(kept.spatial) == 2:
         about["places"] = [list(example.peak) for example in examples]  # row and column on the map
-    style = Style(view, rule, level, look.columns)
     return draw_examples(examples, frame, style, {**about, "layerscope": __version__}).themed(look.theme)
+
+
+def examples_of(store: Store, kept: Kept, at: int, chosen: Chosen) -> list[Example]:
+    """Those images of which the store has a photo, each with the map of a channel."""
+    return [found for one in chosen.images if (found := _example(store, kept, at, one)) is not None]
+
+
+def style_of(store: Store, kept: Kept, at: int, examples: Sequence[Example], *, look: Look) -> Style:
+    """How they are shown: on one scale, and active as the channel is over the data set."""
+    view = look.view if len(kept.spatial) == 2 else "photo"  # of one number for the whole image
+    rule = Scale.fit(np.concatenate([example.fm.values for example in examples]), "layer")
+    return Style(view, rule, _active(store.tally(path_of(kept)), at)[0], look.columns)
 
 
 def _channel(kept: Kept, at: int) -> str:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..checks import file_path, keywords
 from ..core.progress import work
@@ -19,6 +19,9 @@ from ..safe_text import counted, json_text
 from ..writing import write
 from .document import Document
 from .session import Session, session_for
+
+if TYPE_CHECKING:
+    from ..store.store import Store
 
 MOST = 50_000_000  # bytes of a file
 SUFFIXES = (".html", ".htm")
@@ -34,10 +37,11 @@ Parts = dict[str, str]
 @keywords
 def report(
     model: Any,
-    images: Any,
+    images: Any = None,
     layers: Any = "stages",
     path: str | os.PathLike[str] = "report.html",
     *,
+    channels: Sequence[int] | None = None,
     weights: str | os.PathLike[str] | None = None,
     preprocess: Any = "auto",
     size: int | str | Sequence[int] | None = None,
@@ -56,11 +60,14 @@ def report(
     ...     ls.report("demo", ls.demo_photo(), "_conv_stem", os.path.join(folder, "cat.html")).name
     'cat.html'
 
+    Of a `Store` it tells what the layers make of the whole data set: statistics, top images, histograms; without a script.
+
     Args:
-        model: What `open` takes (a model object, a file, a reference), or a `Scope`.
-        images: What `Scope.capture` takes.
-        layers: As for `Scope.capture`; by default the last layer of each resolution.
+        model: What `open` takes (a model object, a file, a reference), or a `Scope`. Or a `Store`, or its folder.
+        images: What `Scope.capture` takes; none with a store.
+        layers: As for `Scope.capture`; by default the last layer of each resolution, of a store all.
         path: Where the file is written: `.html`.
+        channels: Of a store, the channels to show of each layer; by default a dozen that tell most.
         weights: As for `open`, like all that follow; where `model` is a `Scope`, it has them.
         preprocess: How the image becomes the model's input.
         size: The model's input size, `(height, width)`, one number or `"224x224"`, where the model doesn't fix it.
@@ -75,7 +82,16 @@ def report(
         ModelNotReadable: A model that can't be opened; with its children `BackendMissing` and `TrustRequired`.
         ImageNotReadable: The only image, or every image, can't be read.
     """
+    from .stored import refuse_images, store_of
+
     file = check_file(path)
+    if (store := store_of(model)) is not None:
+        refuse_images(images)
+        return write_store_report(store, file, layers, channels)
+    if channels is not None:
+        raise BadOption("channels= is for the report of a store", "leave it out: a report of a model has all channels")
+    if images is None:
+        raise BadOption("no image is given for the report", "give one or more, or a store")
     write_report(session_for(model, images, layers, **open_options(locals())), file)
     return file
 
@@ -86,6 +102,17 @@ def write_report(session: Session, file: Path) -> None:
     write(file, text.encode())
     for note in notes:
         warnings.warn(LayerscopeWarning(note), stacklevel=caller_level())
+
+
+def write_store_report(store: Store, file: Path, layers: Any = None, channels: Any = None) -> Path:
+    """Write the report of a store, and warn of what was left out to keep it small."""
+    from ..store.report.page import page
+
+    text, notes = page(store, layers, channels, room=MOST)
+    write(file, text.encode())
+    for note in notes:
+        warnings.warn(LayerscopeWarning(note), stacklevel=caller_level())
+    return file
 
 
 def check_file(path: str | os.PathLike[str]) -> Path:

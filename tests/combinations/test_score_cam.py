@@ -157,7 +157,6 @@ def test_another_target_than_the_capture_by_index_label_and_function(scope, imag
     ("labels", "name"),
     [
         (None, "class 3"),
-        (list("abc"), "class 3"),
         (list("abcde"), '"d"'),
         (list("abdde"), '"d" (class 3)'),
         (["a", "b", "c", "", "e"], "class 3"),
@@ -168,6 +167,13 @@ def test_a_class_is_named_by_its_label_and_counted_where_that_is_not_enough(mode
     cam = ls.ablation_cam(scope.capture(images[:1], "4", channels=[0])["4"], 3)
     assert cam.rule == f"Ablation-CAM for {name}"
     assert (cam.provenance["target"], cam.provenance["class"]) == (name, 3)
+
+
+def test_a_class_without_a_label_goes_by_its_number(model, images):
+    scope = ls.open(model, preprocess=None, labels=list("abc"))
+    with pytest.warns(ls.LayerscopeWarning, match="3 names"):
+        cam = ls.ablation_cam(scope.capture(images[:1], "4", channels=[0])["4"], 3)
+    assert cam.provenance["target"] == "class 3"
 
 
 def test_without_a_target_each_image_has_its_own_top_1_class(scope, model, images):

@@ -176,11 +176,44 @@ def test_predictions_are_probabilities_with_labels():
     scores = np.array([[1.0, 3.0, 2.0]], np.float32)
     for values in (scores, np.exp(scores) / np.exp(scores).sum()):
         model = TinyModel((Step("out", "Dense", "bc", lambda x, values=values: values.astype(np.float32)),))
-        (top,) = open_scope(model, labels=["cat", "dog"]).predict(photo(), top=2)
+        with warns(ls.LayerscopeWarning, "2 names", "3 classes"):
+            (top,) = open_scope(model, labels=["cat", "dog"]).predict(photo(), top=2)
         assert [prediction.label for prediction in top] == ["dog", "class 2"]
         assert top[0].probability == pytest.approx(np.exp(3) / np.exp([1, 2, 3]).sum())
     with raises(ls.BadOption):
         open_scope(TinyModel(tiny_model().steps[:1])).predict(photo())
+
+
+def classes(count, **options):
+    scores = np.arange(count, dtype=np.float32)[None]
+    return open_scope(TinyModel((Step("out", "Dense", "bc", lambda x: scores),)), **options)
+
+
+@pytest.mark.parametrize("labels", [["cat", "dog", "fox"], "imagenet"])
+def test_labels_that_are_not_as_many_as_the_classes_are_warned_of_once(labels):
+    scope = classes(10, labels=labels)
+    with warns(ls.LayerscopeWarning, "labels= has", f"{len(scope.labels):,} names", "10 classes"):
+        picture = ls.show(scope, photo(), "output")
+    assert "10 classes" in " ".join(picture.lines)
+    scope.predict(photo())  # warnings are errors
+    with warns(ls.LayerscopeWarning, "10 classes"):
+        classes(10, labels=labels).predict(photo())
+
+
+@pytest.mark.parametrize("fitting", [list("abcdefghij"), None])
+def test_labels_that_fit_or_come_with_the_model_are_no_cause_to_warn(fitting):
+    scope = classes(10, labels=fitting)
+    scope = replace(scope, facts=replace(scope.facts, labels=scope.labels))
+    scope.predict(photo())
+    stated = replace(scope, labels=("a", "b"), facts=replace(scope.facts, labels=("a", "b")))
+    assert stated.capture(photo(), "output")["output"].notes == ()
+
+
+def test_a_label_beyond_the_classes_is_answered_in_the_words_of_the_user():
+    scope = open_scope(tiny_model(), labels="imagenet")
+    fm = scope.capture(photo(), "conv1")["conv1"]
+    with warns(ls.LayerscopeWarning, "6 classes"), raises(ls.BadOption, "'tiger cat'", "282", "6 classes"):
+        ls.score_cam(fm, "tiger cat")
 
 
 def test_an_error_of_the_model_is_reported_with_the_model_input():

@@ -21,7 +21,7 @@ from ..scope.objects import by_path
 from ..scope.open import demo_photo, scope_of
 from ..scope.rerun import Rerun
 from ..scope.scope import Scope
-from ..scope.target import resolve_target
+from ..scope.target import beyond, resolve_target
 from ..surface import by_surface, option
 from .class_map import Method
 from .smoothing import Averaging, needed_origin
@@ -172,10 +172,12 @@ def _images(scope: Scope, images: Any) -> Any:
 
 
 def _index(scope: Scope, target: Any, classes: int) -> int:
-    target = resolve_target(scope, target)
-    if not isinstance(target, int | np.integer) or isinstance(target, bool) or not 0 <= target < classes:
-        raise BadOption(f"target={target!r}: the classifier has the classes 0 to {classes - 1}; a label works as well")
-    return int(target)
+    index = resolve_target(scope, target)
+    if not isinstance(index, int):
+        raise BadOption(f"target={target!r}: give a class index, 0 to {classes - 1}, or a label")
+    if not 0 <= index < classes:
+        raise beyond(scope, target, index, classes)
+    return index
 
 
 def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:

@@ -252,6 +252,8 @@ def _feature_map(path: str, rows: _Rows, gradient_rows: _Rows | None, everything
         gradient = None if gradient is None else split_tokens(gradient, grid, layer.order)[0]
     if layer.part:
         notes = (*notes, Note("main-output", f"{layer.part} of its outputs"))
+    if rows.path in request.notes:
+        notes = (*notes, request.notes[rows.path])
     if layer.doubt:
         notes = (*notes, Note("axes", layer.doubt))
     if request.target_text:

@@ -102,10 +102,11 @@ def open(
     if preprocess == "auto" and entry is not None:
         preprocess = entry
     recipe, plan = _preprocess.choose(preprocess, facts, size)
-    names = categories(preprocess) if labels is None else None
+    if labels is None and (names := categories(preprocess)):
+        facts = replace(facts, labels=names)
     if reader.device:
         facts = replace(facts, framework=", ".join(filter(None, (facts.framework, reader.device))))
-    return Scope(model, reader, recipe, names or _labels(labels, facts), plan, facts, name or facts.name)
+    return Scope(model, reader, recipe, _labels(labels, facts), plan, facts, name or facts.name)
 
 
 def scope_of(model: Any, **opening: Any) -> Scope:

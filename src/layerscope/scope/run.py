@@ -18,12 +18,13 @@ from ..backends.protocol import Captured, Pick, SteadyLayers, Target
 from ..channels.query import numbers
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
+from ..core.note import Note
 from ..errors import CaptureTooLarge, InternalError, LayerscopeError, ModelNotReadable, first_line
 from ..inputs.recipe import READY
 from ..memory import short_of_memory
 from ..surface import option
 from .batches import Batch, checksum, describe, dtype_name, signature
-from .target import aim_at
+from .target import aim_at, check_labels, output_of
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -63,6 +64,7 @@ class Cache:
     several: bool | None = None  # whether the model takes several images at a time, once that was tried
     by_image: set[str] = field(default_factory=set)  # layers that are called for each image, whose calls are joined
     dark_photo_said: bool = False
+    labels_said: bool = False
 
     def find(self, key: Any) -> Kept | None:
         """The table that is kept for an input of that size and type. Threads may ask at the same time."""
@@ -95,7 +97,7 @@ class Request:
     """What is asked of a forward pass: for the path of each layer (or call) the layer, its channels, their names.
 
     `target_text` goes onto the maps. `by_rule` are layers that were not named: others come without them. `by_number` are
-    calls that were named by their number.
+    calls that were named by their number. `notes` are those of layers by their paths.
     """
 
     layers: Mapping[str, Layer]
@@ -105,6 +107,7 @@ class Request:
     target_text: str
     by_rule: frozenset[str] = frozenset()
     by_number: frozenset[str] = frozenset()
+    notes: Mapping[str, Note] = field(default_factory=dict)
     plans: list[Any] = field(
         default_factory=list, init=False, repr=False, compare=False
     )  # what follows from it, see calls.py
@@ -258,6 +261,7 @@ def resolve_request(scope: Scope, table: LayerTable, question: Question) -> Requ
         text,
         by_rule,
         table.by_number(question.layers),
+        _notes_of_labels(scope, table, layers),
     )
 
 
@@ -302,6 +306,15 @@ def _class_names(scope: Scope, table: LayerTable, layers: Sequence[Layer]) -> di
     fitting = [layer for layer in layers if layer.channels == len(labels) and max(layer.spatial, default=1) == 1]
     outputs = {layer.path for layer in table.choose("output")} if fitting else set()
     return {layer.path: labels for layer in fitting if layer.path in outputs}
+
+
+def _notes_of_labels(scope: Scope, table: LayerTable, layers: Sequence[Layer]) -> dict[str, Note]:
+    """What is to be said of the model's output where labels don't fit it."""
+    if scope.labels is None or scope.labels == scope.facts.labels:
+        return {}
+    path = output_of(table).path
+    noted = {layer.path: check_labels(scope, layer) for layer in layers if layer.path == path}
+    return {path: note for path, note in noted.items() if note}
 
 
 def with_type(output: Captured) -> Captured:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from ..backends.protocol import Target
 from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
-from ..errors import BadOption, LayerNotCalled, first_line, like
+from ..core.note import Note
+from ..errors import BadOption, LayerNotCalled, LayerscopeWarning, caller_level, first_line, like
 from ..memory import short_of_memory
+from ..safe_text import counted
 from ..surface import by_surface, option
 
 if TYPE_CHECKING:
@@ -53,6 +56,43 @@ def _naming(scope: Scope) -> str:
     return f", or name the classes with {given} or {option('labels', 'imagenet')} (a model of ImageNet's 1,000 classes)"
 
 
+def output_of(table: LayerTable) -> Layer:
+    """The layer that is the model's output; one without shape where that has no picture, as whoever looks into it says."""
+    try:
+        return table.choose("output")[0]
+    except LayerNotCalled:
+        return Layer("", "")
+
+
+def check_labels(scope: Scope, output: Layer) -> Note | None:
+    """What is to be said where the user's labels aren't as many as the classes of the output; warns of it once per scope.
+
+    Two labels name the one output of a model that tells two classes apart.
+    """
+    labels, count = scope.labels, output.channels
+    if labels is None or labels == scope.facts.labels or count in (None, len(labels)) or (count, len(labels)) == (1, 2):
+        return None
+    has = f"{option('labels')} has {counted(len(labels), 'name')}"
+    note = Note("labels", f"{has}, and the output has {counted(count, 'class', 'classes')}")
+    if not scope._cache.labels_said:
+        scope._cache.labels_said = True
+        warnings.warn(
+            f"{scope.name}: {note}: names may stand for other classes", LayerscopeWarning, stacklevel=caller_level()
+        )
+    return note
+
+
+def beyond(scope: Scope, target: Any, index: int, count: int) -> BadOption:
+    """The error for a class that a model with `count` classes doesn't have, in the words of whoever named it."""
+    classes = f"the model has {counted(count, 'class', 'classes')}, 0 to {count - 1}"
+    if not isinstance(target, str):
+        return BadOption(f"{option('target', target)}: {classes}; a label works as well")
+    return BadOption(
+        f"{option('target', target)} is class {index} of {counted(len(scope.labels or ()), 'label')}, and {classes}: give the"
+        f" labels of this model, {option('labels')}, or a class index"
+    )
+
+
 @dataclass(frozen=True)
 class Aimed:
     """A target function whose own errors say that they are its own, not the model's."""
@@ -84,10 +124,7 @@ def aim_at(scope: Scope, target: Any, table: LayerTable, *, naming_output: bool 
         return None, ""
     if callable(resolved):
         return resolved, _name(resolved)
-    try:
-        output = table.choose("output")[0]
-    except LayerNotCalled:  # whoever looks for the class in it says so
-        output = Layer("", "")
+    output = output_of(table)
     labels, index = scope.labels, resolved
     if labels is not None and len(labels) == 2 and output.channels == 1:
         if isinstance(target, str) and resolved == 0:
@@ -97,6 +134,9 @@ def aim_at(scope: Scope, target: Any, table: LayerTable, *, naming_output: bool 
                 f"{by_surface(', or a function of the output', '')}"
             )
         resolved, index = 0 if isinstance(target, str) else resolved, 1
+    if isinstance(target, str) and output.channels is not None and resolved >= output.channels:
+        raise beyond(scope, target, resolved, output.channels)
+    check_labels(scope, output)
     text = _class_text(index, labels or ())
     return resolved, f"{text} of the output {output.part}" if naming_output and output.part else text
 

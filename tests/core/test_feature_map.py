@@ -207,3 +207,68 @@ def test_a_long_row_looks_like_the_vector_of_one_image():
         fm = ls.FeatureMap.of_array(np.zeros((1, 25088), np.float32))
     assert fm.shape == (1, 1, 25088, 1)
     assert ls.FeatureMap.of_array(np.zeros((1, 25088), np.float32), "bc").shape == (1, 25088)
+
+
+LAYOUTS = {
+    ("NCHW", "nchw", "bchw", "BCHW", "channels_first"): (2, 4, 5, 3),
+    ("nhwc", "NHWC", "bhwc", "channels_last"): (2, 3, 4, 5),
+}
+
+
+@pytest.mark.parametrize(("layout", "shape"), [(one, shape) for many, shape in LAYOUTS.items() for one in many])
+def test_a_layout_is_understood_as_the_field_writes_it(layout, shape):
+    values = noise(2, 3, 4, 5)
+    fm = ls.FeatureMap.of_array(values, layout)
+    assert fm.shape == shape
+    np.testing.assert_array_equal(fm.values, np.moveaxis(values, 1, -1) if shape[-1] == 3 else values)
+    assert fm.layer.axes in ("bchw", "bhwc")
+    assert fm.to_numpy("NCHW").shape == (2, shape[-1], *shape[1:-1])
+
+
+def test_layouts_of_one_image_of_volumes_and_of_tokens():
+    image = noise(3, 4, 5)
+    for layout in ("CHW", "chw", "channels_first"):
+        assert ls.FeatureMap.of_array(image, layout).shape == (1, 4, 5, 3)
+    assert ls.FeatureMap.of_array(image, "HWC").shape == (1, 3, 4, 5)
+    assert ls.FeatureMap.of_array(noise(2, 3, 4, 5, 6), "NCDHW").shape == (2, 4, 5, 6, 3)
+    for layout, tokens in (("bnc", 4), ("BNC", 4), ("bcn", 5)):
+        fm = ls.FeatureMap.of_array(image, layout)
+        assert fm.shape == (3, tokens, 9 - tokens)
+        assert "n" in fm.layer.axes, "beside a batch, n is the tokens"
+    assert ls.FeatureMap.of_array(noise(4, 5), "nc").shape == (1, 4, 5)
+    with pytest.raises(ls.BadLayout, match="3 to 5 axes"):
+        ls.FeatureMap.of_array(noise(4, 5), "channels_first")
+    with pytest.raises(ls.BadLayout, match="one letter per axis"):
+        ls.FeatureMap.of_array(image, 3)
+
+
+def test_a_layout_warning_names_what_works_with_every_function():
+    values = noise(1, 64, 16, 16)
+    with pytest.warns(
+        ls.LayoutWarning, match=r"where there is no such option, ls.FeatureMap.of_array\(array, 'bchw'\)"
+    ):
+        ls.mean(values)
+    made = ls.mean(ls.FeatureMap.of_array(values, "bchw"))
+    np.testing.assert_allclose(made.values[0, ..., 0], values[0].mean(0), atol=1e-6)
+    with pytest.raises(ls.BadOption, match="a feature map knows its axes"):
+        ls.heatmap(made, layout="bchw")
+    with pytest.raises(ls.BadOption, match=r"fm.on_grid\(\(4, 4\)\)"):
+        ls.heatmap(made, grid=(4, 4))
+
+
+@pytest.mark.parametrize("draw", [ls.sheet, ls.mean, ls.statistics, ls.compare])
+@pytest.mark.parametrize("second", [(1, 6, 6, 4), (1, 5, 5, 3)])
+def test_a_list_of_several_outputs_asks_for_one(draw, second):
+    outputs = [noise(1, 6, 6, 4), noise(*second)]
+    for given in (outputs, tuple(outputs)):
+        with pytest.raises(ls.BadOption, match=r"these are 2 \(of shapes \(1, 6, 6, 4\)") as caught:
+            draw(given)
+        assert ("np.concatenate(maps)" in str(caught.value)) is (second == (1, 6, 6, 4))
+    assert ls.compare({"a": outputs[0], "b": outputs[1]}).title.startswith("a against b")
+
+
+def test_a_list_of_one_output_is_that_one_and_rows_of_numbers_are_a_map():
+    output = noise(1, 6, 6, 4)
+    np.testing.assert_array_equal(ls.mean([output]).values, ls.mean(output).values)
+    assert ls.FeatureMap.of_array([[1, 2, 3], [4, 5, 6]]).shape == (1, 2, 3, 1)
+    assert ls.heatmap([np.arange(3), np.arange(3)]).cells[0].height > 0

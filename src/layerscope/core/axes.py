@@ -28,6 +28,8 @@ LETTERS = "bc" + SPATIAL
 CHANNELS_LAST = {1: "c", 2: "hw", 3: "hwc", 4: "bhwc", 5: "bdhwc"}
 CHANNELS_FIRST = {1: "c", 2: "hw", 3: "chw", 4: "bchw", 5: "bcdhw"}
 
+# As Keras writes them.
+FORMATS = {"channels_first": CHANNELS_FIRST, "channels_last": CHANNELS_LAST}
 
 WORDS = {
     "b": "batch",
@@ -49,6 +51,24 @@ def words(axes: str, shape: Sequence[int] = ()) -> str:
     """
     sizes = [f" {size}" for size in shape] or [""] * len(axes)
     return ", ".join(WORDS[letter] + size for letter, size in zip(axes, sizes, strict=True))
+
+
+def letters_of(layout: str, rank: int) -> str:
+    """The letters of a layout that is written as the field does: `n` before height and width is the batch.
+
+    >>> letters_of("NCHW", 4), letters_of("nhwc", 4), letters_of("channels_first", 4), letters_of("bnc", 3), letters_of("nc", 2)
+    ('bchw', 'bhwc', 'bchw', 'bnc', 'nc')
+    """
+    if not isinstance(layout, str):
+        raise BadLayout(f"layout={layout!r}: use one letter per axis, such as 'bchw' or 'NCHW'")
+    layout = layout.lower()
+    if layout in FORMATS:
+        if rank not in (3, 4, 5):
+            raise BadLayout(
+                f"layout={layout!r} is for arrays of 3 to 5 axes, this one has {rank}: name each, such as 'bc'"
+            )
+        return FORMATS[layout][rank]
+    return layout.replace("n", "b") if "b" not in layout and {"n", "h", "w"} <= set(layout) else layout
 
 
 def check(axes: str, shape: Sequence[int]) -> None:
@@ -100,9 +120,10 @@ def permutation(axes: str, layout: str) -> tuple[int, ...]:
     >>> permutation("bhwc", "bchw")
     (0, 3, 1, 2)
     """
-    if not isinstance(layout, str) or sorted(layout) != sorted(axes):
+    letters = letters_of(layout, len(axes)) if isinstance(layout, str) else ""
+    if sorted(letters) != sorted(axes):
         raise BadLayout(f"layout={layout!r}: this map has the axes {', '.join(axes)}; name each once, such as {axes!r}")
-    return tuple(axes.index(letter) for letter in layout)
+    return tuple(axes.index(letter) for letter in letters)
 
 
 def likelier_layout(axes: str, shape: Sequence[int]) -> str | None:
@@ -141,7 +162,7 @@ def convention(shape: tuple[int, ...], library: str) -> str:
     if other := likelier_layout(layout, shape):
         warnings.warn(
             f"shape {shape} was read as {layout} by the convention of {library}, but its sizes look like {other}: pass"
-            f" layout={other!r} if so",
+            f" layout={other!r} if so, or, where there is no such option, ls.FeatureMap.of_array(array, {other!r})",
             LayoutWarning,
             stacklevel=caller_level(),
         )

@@ -37,23 +37,59 @@ def library_of(array: Any) -> str:
 
 
 def only_map(values: Any) -> Any:
-    """The one map of a mapping such as `capture` gives; anything else as it is. Raises `BadOption` for several, or none.
+    """The one map of a mapping such as `capture` gives, or of a list of arrays such as `predict` gives of several outputs.
 
-    >>> only_map({"conv1": 7}), only_map(7)
-    (7, 7)
+    Anything else is given back as it is. Raises `BadOption` for several maps, or none.
+
+    >>> only_map({"conv1": 7}), only_map(7), only_map([np.zeros((2, 3))]).shape
+    (7, 7, (2, 3))
     """
+    if isinstance(values, list | tuple) and _apart(values):
+        if len(values) == 1:
+            return values[0]
+        shapes = [str(tuple(each.shape)) for each in values]
+        join = "np.stack" if len(values[0].shape) < 4 else "np.concatenate"
+        joined = f"{join}(maps) makes them the images of one array, and " if len(set(shapes)) == 1 else ""
+        ways = f"choose one by its number, maps[0]; {joined}compare({{'a': maps[0], 'b': maps[1]}})"
+        raise _several("of shapes " + _listed(shapes), len(shapes), ways)
     if not isinstance(values, Mapping):
         return values
     if not values:
         raise BadOption("one feature map is needed, and there is none in this mapping")
     if len(values) > 1:
         names = [repr(name) for name in values]
-        listed = ", ".join(names[:MOST_NAMED]) + (" …" if len(names) > MOST_NAMED else "")
-        raise BadOption(
-            f"one feature map is needed, and these are {len(names)} ({listed})",
-            f"choose one by its name, maps[{names[0]}]; compare() shows them side by side",
-        )
+        raise _several(_listed(names), len(names), f"choose one by its name, maps[{names[0]}]; compare()")
     return next(iter(values.values()))
+
+
+def _apart(values: Sequence[Any]) -> bool:
+    """Whether these are arrays each of its own, not the rows of one."""
+    if not values or not all(is_array(each) and hasattr(each, "shape") for each in values):
+        return False
+    shapes = {tuple(each.shape) for each in values}
+    return any(len(shape) > 1 for shape in shapes) or len(shapes) > 1
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (" …" if len(names) > MOST_NAMED else "")
+
+
+def _several(listed: str, count: int, ways: str) -> BadOption:
+    return BadOption(f"one feature map is needed, and these are {count} ({listed})", f"{ways} shows them side by side")
+
+
+def require_known(layout: Any, grid: Any) -> None:
+    """Raises `BadOption` for what states the axes of a bare array, given with a feature map, which knows them.
+
+    >>> require_known(None, None)
+    """
+    if layout is not None:
+        raise BadOption(
+            f"layout={layout!r} is for a bare array, and a feature map knows its axes",
+            f"give it where the map is made, ls.FeatureMap.of_array(array, {layout!r})",
+        )
+    if grid is not None:
+        raise BadOption(f"grid={grid!r} is for a bare array", f"fm.on_grid({grid!r}) lays the tokens of a feature map")
 
 
 def require_array(values: Any) -> None:

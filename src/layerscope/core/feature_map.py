@@ -15,7 +15,7 @@ from ..errors import BadChannels, BadLayout, BadOption
 from ..safe_text import counted, printable, writable
 from . import axes as _axes
 from . import npz, tables
-from .conversion import as_float32, as_numpy, library_of, only_map, require_array
+from .conversion import as_float32, as_numpy, library_of, only_map, require_array, require_known
 from .layer import Layer
 from .linear import Linear
 from .note import Note
@@ -110,8 +110,9 @@ class FeatureMap(Numbers):
 
         Args:
             array: An array of numpy, torch, TensorFlow or JAX, of rank 1 to 5.
-            layout: One letter per axis (`"bchw"`, `"hwc"`, `"bnc"`). `None`: its library's convention, channels first
-                for torch, channels last for the others, with a `LayoutWarning` where the sizes contradict it.
+            layout: One letter per axis (`"bchw"`, `"hwc"`, `"bnc"`), in any case, also as frameworks write it (`"NCHW"`,
+                `"nhwc"`, `"channels_first"`). `None`: its library's convention, channels first for torch, channels last for
+                the others, with a `LayoutWarning` where the sizes contradict it.
             grid: (rows, columns) of the tokens of a layout such as `"bnc"`; the tokens in front of them are the prefix.
 
         Raises:
@@ -123,6 +124,7 @@ class FeatureMap(Numbers):
         if layout is None:
             layout = _axes.convention(values.shape, library)
             reading = (Note("layout", f"array read as {_axes.words(layout, values.shape)}"),)
+        layout = _axes.letters_of(layout, values.ndim)
         if 0 in values.shape:
             raise BadLayout(f"the array is empty: shape {values.shape}")
         layer = Layer("array", f"{library} array", layout, values.shape, 0, 1)
@@ -420,6 +422,7 @@ def load(path: str | Path) -> FeatureMap:
 def as_map(values: Any, layout: str | None = None, grid: Sequence[int] | None = None) -> FeatureMap:
     """A feature map as it is, also as the only one of a mapping; a bare array by its convention."""
     if isinstance(values := only_map(values), FeatureMap):
+        require_known(layout, grid)
         return values
     if hasattr(values, "to_matplotlib"):
         raise BadLayout("this is a finished picture: give the feature map that it was drawn from")

@@ -1,5 +1,6 @@
 """The lines of a caption know their kinds."""
 
+import contextlib
 import json
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from layerscope.core.note import Note, kind_of
 from layerscope.core.placement import Placement
 from layerscope.picture.canvas import Frame
 from layerscope.picture.caption import special
+from layerscope.testing import TinyBackend, tiny_model
 
 
 def test_lines_have_kinds():
@@ -67,3 +69,14 @@ def test_a_file_remembers_the_kinds_of_notes():
     about = json.loads(json.dumps(ls.heatmap(fm).about()))
     assert len(about["note_kinds"]) == len(about["notes"])
     assert about["note_kinds"][0] == "layout"
+
+
+@pytest.mark.parametrize("preprocess", ["auto", "unit"])
+def test_a_preprocessing_that_was_assumed_is_marked(preprocess):
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=preprocess)
+    photo = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    assumed = preprocess == "auto"
+    with pytest.warns(ls.PreprocessWarning, match="assumed") if assumed else contextlib.nullcontext():
+        picture = ls.show(scope, photo, "conv1")
+    assert ("unit preprocessing (assumed)" in " ".join(picture.lines)) == assumed
+    assert picture.provenance.get("preprocess_assumed", False) == assumed

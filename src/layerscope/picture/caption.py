@@ -150,7 +150,8 @@ def fed_text(fm: FeatureMap, *, size: bool = True) -> str:
         return ""
     recipe = str(fm.provenance.get("preprocess", "")).partition(": ")[0]
     sizes = {f"{place.photo[1]} × {place.photo[0]}" for place in places if size}
-    parts = [*sizes, *ways, f"{recipe} preprocessing" * bool(recipe)]
+    assumed = " (assumed)" if fm.provenance.get("preprocess_assumed") else ""
+    parts = [*sizes, *ways, f"{recipe} preprocessing{assumed}" * bool(recipe)]
     return ", ".join(filter(None, parts))
 
 

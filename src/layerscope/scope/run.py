@@ -284,6 +284,7 @@ def provenance(scope: Scope) -> dict[str, Any]:
         "framework": scope.facts.framework or scope._reader.name,
         "preprocess": scope.preprocess.describe(),
         "preprocess_source": scope.plan.note,
+        **({} if scope.plan.known else {"preprocess_assumed": True}),
     }
 
 

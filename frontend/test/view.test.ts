@@ -3,8 +3,10 @@ import { line, quoted } from '../src/core/python'
 import type { Manifest, ViewState } from '../src/core/types'
 import { fromAddress, initial, known, toAddress } from '../src/core/view'
 
+const OPENING = 'import layerscope as ls\n\nscope = ls.open("demo", size=224)'
+
 const MANIFEST = {
-  model: { name: 'net', framework: 'onnx', text: '', classes: 1000, gradients: true, source: 'demo' },
+  model: { name: 'net', framework: 'onnx', text: '', classes: 1000, gradients: true, opening: OPENING },
   inputs: [
     { id: 'i0', name: 'cat.jpg', width: 4, height: 4, source: 'photos/cat.jpg', predictions: null },
     { id: 'i1', name: 'a "b"\\\n.png', width: 4, height: 4, predictions: null },
@@ -74,7 +76,7 @@ test('a view that the manifest brings is the beginning, as far as it is one', ()
   expect(known({ active: 3, other: 1 })).toEqual({ active: 3 })
 })
 
-const OPENED = 'import layerscope as ls\n\nfm = ls.open("demo").capture("photos/cat.jpg", "conv1")["conv1"]\n'
+const OPENED = `${OPENING}\nfm = scope.capture("photos/cat.jpg", "conv1")["conv1"]\n`
 
 test('the Python line of a sheet', () => {
   expect(line(view(), MANIFEST)).toBe(`${OPENED}ls.sheet(fm)`)
@@ -100,17 +102,17 @@ test('the Python line of a combined map', () => {
   expect(
     line(view({ mode: 'weights', weights, post: 'relu' }), MANIFEST, 'combined')
       .split('\n')
-      .slice(3),
+      .slice(4),
   ).toEqual([
     'total = ls.weighted(fm, {3: 0.5, 17: -1})',
     'total = total.combined(total.values.clip(min=0), "positive part")',
     'ls.heatmap(total)',
   ])
   expect(line(view({ mode: 'nmf:4', target: 3 }), MANIFEST, 'combined')).toBe(
-    'import layerscope as ls\n\nls.show("demo", "photos/cat.jpg", "conv1", combine="nmf:4")',
+    `${OPENING}\nls.show(scope, "photos/cat.jpg", "conv1", combine="nmf:4")`,
   )
   expect(line(view({ mode: 'grad-cam', target: 281 }), MANIFEST, 'overlay')).toBe(
-    'import layerscope as ls\n\nls.show("demo", "photos/cat.jpg", "conv1", combine="grad-cam", target=281, overlay=True, alpha=0.7)',
+    `${OPENING}\nls.show(scope, "photos/cat.jpg", "conv1", combine="grad-cam", target=281, overlay=True, alpha=0.7)`,
   )
 })
 
@@ -131,8 +133,6 @@ test('a single channel has the scale of its tile, a volume shows one slice, and 
 })
 
 test('names are texts of Python, whoever wrote them', () => {
-  const { source: _, ...model } = MANIFEST.model
-  const lines = line(view({ input: 'i1' }), { ...MANIFEST, model })
-  expect(lines).toContain('ls.open(model).capture("a \\"b\\"\\\\\\U0000000a.png", "conv1")')
+  expect(line(view({ input: 'i1' }), MANIFEST)).toContain('scope.capture("a \\"b\\"\\\\\\U0000000a.png", "conv1")')
   expect(quoted('\u2028\u202e"); import os #')).toBe('"\\U00002028\\U0000202e\\"); import os #"')
 })

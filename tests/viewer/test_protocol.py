@@ -5,6 +5,7 @@ from pathlib import Path
 
 import layerscope as ls
 from helpers.viewer import KINDS, id_of, read, shapes_session, tiny_session
+from layerscope.viewer.opening import Opening
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
 
@@ -46,7 +47,7 @@ def test_every_word_on_a_combination_is_described():
 
 
 def test_every_word_of_the_manifest_is_described():
-    session = tiny_session(source="demo")
+    session = tiny_session(opening=Opening("demo"))
     manifest = session.answer("manifest").result
     text = PAGE.split("## Manifest")[1]
     parts = [manifest, manifest["model"], *manifest["inputs"], *manifest["layers"], *manifest["combinations"]]

@@ -173,7 +173,7 @@ def test_hostile_names_stay_text(tmp_path):
 def test_where_files_lie_stays_here(tmp_path, photo):
     path = ls.report(ls.demo_model(), photo, "_conv_stem", tmp_path / "r.html")
     manifest, _ = held(path)
-    assert manifest["model"]["source"] == ls.demo_model().name
+    assert f'ls.open("{ls.demo_model().name}")' in manifest["model"]["opening"]
     assert manifest["inputs"][0]["source"] == photo.name
     assert str(tmp_path) not in path.read_text("utf-8")
 

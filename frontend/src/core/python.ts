@@ -4,12 +4,11 @@ import type { InputInfo, LayerInfo, Manifest, ViewState } from './types'
 
 export type Pictured = 'sheet' | 'combined' | 'overlay'
 
-/** Lines that draw the sheet, the combined map, or that map on the photo. `model` stands for a model object. */
+/** Lines that draw the sheet, the combined map, or that map on the photo. */
 export function line(view: ViewState, manifest: Manifest, what: Pictured = 'sheet'): string {
   const layer = manifest.layers.find(each => each.id === view.layer) ?? manifest.layers[0]!
   const input = manifest.inputs.find(each => each.id === view.input) ?? manifest.inputs[0]!
-  const { source } = manifest.model
-  const model = source === undefined ? 'model' : quoted(source)
+  const { opening } = manifest.model
   const rule = manifest.combinations.find(({ name }) => name === view.mode.split(':')[0])
   const onPhoto = what === 'overlay'
   if (what !== 'sheet' && !OWN.includes(view.mode)) {
@@ -19,19 +18,15 @@ export function line(view: ViewState, manifest: Manifest, what: Pictured = 'shee
       overlay: onPhoto ? 'True' : undefined,
       ...colors(view, onPhoto),
     }
-    const given = [model, photo(input), quoted(layer.path), ...keywords(options)]
-    return `import layerscope as ls\n\nls.show(${given.join(', ')})`
+    const given = ['scope', photo(input), quoted(layer.path), ...keywords(options)]
+    return `${opening}\nls.show(${given.join(', ')})`
   }
-  const lines = ['import layerscope as ls', '', captured(model, input, layer), ...part(view, layer)]
+  const path = quoted(layer.path)
+  const lines = [opening, `fm = scope.capture(${photo(input)}, ${path})[${path}]`, ...part(view, layer)]
   return [...lines, ...(what === 'sheet' ? sheet(view) : combined(view, onPhoto))].join('\n')
 }
 
 const OWN = ['channel', 'mean', 'weights']
-
-function captured(model: string, input: InputInfo, layer: LayerInfo): string {
-  const path = quoted(layer.path)
-  return `fm = ls.open(${model}).capture(${photo(input)}, ${path})[${path}]`
-}
 
 /** What is shown at once of attention maps and volumes. */
 function part({ query, slice }: ViewState, { kind_of: kind }: LayerInfo): string[] {

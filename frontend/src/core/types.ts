@@ -27,8 +27,10 @@ export interface ModelInfo {
   /** How many classes it tells apart; 0 where its output means none. */
   classes: number
   gradients: boolean
-  /** What `ls.open` opened it by; absent for a model object. */
-  source?: string
+  /** Python after which `scope` is what is shown. */
+  opening: string
+  /** What writes a report, without its images; absent where no command does. */
+  command?: string
 }
 
 export interface Prediction {

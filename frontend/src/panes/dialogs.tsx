@@ -67,20 +67,25 @@ export function Save({ app }: { app: App }) {
     navigator.clipboard.writeText(text).then(() => {
       copied.value = name
     }, app.fail)
-  const { model } = app.manifest.value
+  const { command } = app.manifest.value.model
+  const { input, layer, combined } = app.sides[0]
   const view = JSON.stringify(app.view.value)
   const other = what.value !== 'sheet' ? 'sheet' : app.view.value.overlay ? 'overlay' : 'combined'
   const named = new Map(WHAT)
   const texts = [
     ['Python', line(app.view.value, app.manifest.value, what.value)],
-    ...(app.sides[0].combined.value
+    ...(combined.value
       ? [[`Python: ${named.get(other)!.toLowerCase()}`, line(app.view.value, app.manifest.value, other)] as const]
       : []),
     ['View', view],
-    [
-      'All in one file to send',
-      `layerscope report ${model.source === undefined ? 'MODEL' : word(model.source)} ${word(app.sides[0].input.value.name)} -o report.html`,
-    ],
+    ...(command
+      ? [
+          [
+            'All in one file to send',
+            `${command} ${word(input.value.source ?? input.value.name)} -l ${word(layer.value.path)} -o report.html`,
+          ] as const,
+        ]
+      : []),
   ] as const
   return (
     <Dialog app={app} title="Save what is seen">
@@ -111,7 +116,7 @@ export function Save({ app }: { app: App }) {
               {copied.value === name ? 'Copied' : 'Copy'}
             </button>
           </div>
-          <textarea readOnly rows={name.startsWith('Python') ? 4 : 2} value={text} aria-label={name} />
+          <textarea readOnly rows={name.startsWith('Python') ? 5 : 2} value={text} aria-label={name} />
         </section>
       ))}
     </Dialog>

@@ -156,6 +156,7 @@ def _session(options: argparse.Namespace, layers: str | None) -> Session:
     """What a page is made from; of the demo without images, its own photo."""
     from ..errors import BadOption
     from ..scope.open import demo_photo
+    from ..viewer.opening import Opening
     from ..viewer.session import Session
 
     if (store := store_of(options)) is not None:
@@ -168,7 +169,8 @@ def _session(options: argparse.Namespace, layers: str | None) -> Session:
     given = given_images(options, names)
     _check(options, given)
     scope = _open(options)
-    return Session(scope, _images(given, scope), options.layer or layers, source=options.model)
+    opening = Opening(options.model, _opening(options), options.modules)
+    return Session(scope, _images(given, scope), options.layer or layers, opening=opening)
 
 
 def store_of(options: argparse.Namespace) -> Store | None:
@@ -352,19 +354,17 @@ def _open(options: argparse.Namespace) -> Scope:
 
     for module in options.modules:
         import_module(module)
-    scope = open_scope(
-        options.model,
-        weights=options.weights,
-        preprocess=preprocess_of(options),
-        size=options.size,
-        labels=options.labels,
-        device=options.device,
-        trust=options.trust,
-    )
+    scope = open_scope(options.model, **_opening(options))
     if options.device:
         say(f"device: {getattr(scope.backend, 'device', '') or 'cpu'}")
     say(f"preprocessing: {scope.preprocess.describe()} ({scope.plan.note})")
     return scope
+
+
+def _opening(options: argparse.Namespace) -> dict[str, Any]:
+    """What `ls.open` is given besides the model."""
+    names = ("weights", "size", "labels", "device", "trust")
+    return {"preprocess": preprocess_of(options), **{name: getattr(options, name) for name in names}}
 
 
 def preprocess_of(options: argparse.Namespace) -> Any:

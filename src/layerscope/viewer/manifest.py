@@ -29,7 +29,8 @@ COLOURS = {
 
 def manifest(scope: Scope, inputs: Sequence[Entry], layers: Sequence[Layer], **more: Any) -> dict[str, Any]:
     """The manifest as JSON has it; `more` is what the session knows: `first`, `predictions`, `notes`, `view`, `caps` …"""
-    predictions, source = more.pop("predictions", {}), more.pop("source", None)
+    predictions, opening = more.pop("predictions", {}), more.pop("opening")
+    command = opening.command()
     one = next((each for each in predictions.values() if each is not None), None)
     return {
         "protocol": PROTOCOL,
@@ -37,7 +38,8 @@ def manifest(scope: Scope, inputs: Sequence[Entry], layers: Sequence[Layer], **m
         "title": " · ".join(filter(None, (scope.name, inputs[0].name if len(inputs) == 1 else ""))),
         "model": {
             "name": scope.name,
-            **({} if source is None else {"source": source}),
+            "opening": opening.python(),
+            **({} if command is None else {"command": command}),
             "framework": scope.facts.framework or scope.backend.name,
             "text": scope.preprocess.describe(),
             "classes": len(scope.labels or ()) or (_outputs(layers) if one is not None else 0),

@@ -128,7 +128,9 @@ def check_file(path: str | os.PathLike[str]) -> Path:
 def document_of(session: Session) -> tuple[str, list[str]]:
     """The text of a report, and what was done to keep it small."""
     manifest = session.answer("manifest", {"predictions": "all"}).result
-    for entry in (manifest["model"], *manifest["inputs"]):
+    manifest["model"]["opening"] = session.opening.python(bare=True)
+    manifest["model"].pop("command", None)  # this is the report
+    for entry in manifest["inputs"]:
         if os.path.isabs(entry.get("source") or ""):
             entry["source"] = os.path.basename(entry["source"])  # where a file lies is nobody else's business
     inputs = [entry["id"] for entry in manifest["inputs"]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from .combine import combination, combination_payload
 from .inputs import Entry, Inputs, photo_payload
 from .manifest import about_input, about_prediction, manifest
 from .maps import ENCODINGS, map_payload
+from .opening import Opening
 from .pictures import picture
 from .security import Refusal
 from .turns import AtWork, Job, turns_of
@@ -53,8 +53,8 @@ class Session:
     """Answers the requests of docs/protocol.md for one model and its images.
 
     Threads may ask at the same time: the model runs for one of them at a time, whatever session it is asked through, and what
-    was captured is kept up to `room` bytes. `view` is the view state to begin with, and `source` the text by which `ls.open`
-    opens the model, for the line of Python that a page shows.
+    was captured is kept up to `room` bytes. `view` is the view state to begin with, and `opening` what `ls.open` was given,
+    for the lines of Python that a page shows.
 
     >>> import layerscope as ls
     >>> session = Session(ls.open(ls.demo_model()), ls.demo_photo(), "_conv_stem")
@@ -72,10 +72,10 @@ class Session:
         layers: Any = None,
         *,
         view: Mapping[str, Any] | None = None,
-        source: str | None = None,
+        opening: Opening | None = None,
         room: int = ROOM,
     ) -> None:
-        self.scope, self._view, self._source = scope, view, source
+        self.scope, self._view, self.opening = scope, view, opening or Opening(scope)
         self._cache = Cache(room)
         self._at_work = AtWork(turns_of(scope.model))
         self.inputs = Inputs(scope, images)
@@ -146,7 +146,7 @@ class Session:
                 self.scope,
                 entries,
                 layers,
-                source=self._source,
+                opening=self.opening,
                 predictions=self._captures.predictions,
                 first={"input": entries[0].id if entries else "", "layer": "" if number is None else f"l{number}"},
                 view=None if self._view is None else dict(self._view),
@@ -260,11 +260,12 @@ def session_for(model: Any, images: Any, layers: Any, **options: Any) -> Session
     """The session of a model that is opened with these options, or of a scope.
 
     >>> import layerscope as ls
-    >>> session_for("demo", ls.demo_photo(), "_conv_stem").answer("manifest").result["model"]["source"]
-    'demo'
+    >>> print(session_for("demo", ls.demo_photo(), "_conv_stem").answer("manifest").result["model"]["opening"])
+    import layerscope as ls
+    <BLANKLINE>
+    scope = ls.open("demo")
     """
-    source = os.fspath(model) if isinstance(model, str | os.PathLike) else None
-    return Session(scope_for(model, images, **options), images, layers, source=source)
+    return Session(scope_for(model, images, **options), images, layers, opening=Opening(model, options))
 
 
 def failure(error: Exception, op: str) -> dict[str, str]:

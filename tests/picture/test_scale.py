@@ -481,3 +481,14 @@ def test_a_value_beyond_a_lower_limit_near_0_is_never_drawn_as_the_strongest_one
         paint = Paint(ls.FeatureMap.of_array(shown), picture.scale, 0.6, True)
         assert paint.strengths[mark] == paint.strengths[at_limit] == pytest.approx(0.1, abs=0.01)
         assert paint.strengths[TOP if sign > 0 else 0] == 1
+
+
+@pytest.mark.parametrize("scale", ["row", "cell"])
+def test_in_a_comparison_of_many_ranges_too_no_weak_value_is_drawn_as_a_strong_one(scale):
+    values = np.concatenate([np.linspace(-0.4, -0.1, 8), np.linspace(-0.099, 1, 392)]).reshape(20, 20)
+    picture = ls.compare({"a": values, "b": -values / 2}, clip=(2, 98), scale=scale)
+    first, second = (picture.codes(cell).ravel() for cell in picture.cells)
+    assert (first == ABOVE).sum() == (second == BELOW).sum() == 8, "the strong ones are clipped"
+    weak = np.argsort(values, axis=None)[:8]
+    assert np.isin(first[weak], range(120)).all()
+    assert np.isin(second[weak], range(121, TOP)).all()

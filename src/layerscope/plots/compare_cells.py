@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays.ranges import evenly, extent_of
 from ..combinations.registry import combined
 from ..core.feature_map import FeatureMap
 from ..core.placement import Placement
@@ -149,8 +150,11 @@ def fit_table_scale(table: Table, options: DrawOptions) -> Scale | None:
         flat = np.concatenate([table.plane(index).ravel() for index in indices])
         fitted = Scale.fit(flat[None, :, None], "layer", clip, norm=norm)
         cut |= fitted.clip is not None
+        found = np.array(fitted.limits)
+        if fitted.clip is not None:
+            found = evenly(found, extent_of(flat[None, :, None])[0, 0], fitted.center)
         for index in indices:
-            limits[index] = fitted.limits
+            limits[index] = found
     if not groups:
         return None
     if norm == "log":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,6 +110,33 @@ def test_an_array_of_pixels_is_a_photo(run):
     first, second = ls.load("v.npz").values
     assert code == 0
     assert np.array_equal(first, second)
+
+
+def test_pictures_of_arrays_in_files_are_named_after_the_files(run):
+    for name, shape in (("one", (30, 40, 3)), ("two", (30, 40, 3)), ("three", (2, 30, 40, 3))):
+        np.save(f"{name}.npy", RANDOM.integers(0, 255, shape, dtype=np.uint8))
+    shown = ("-l", "_conv_stem", "--channels", "0", "-o", "out")
+    written = []
+    for files in (["one.npy"], ["two.npy", "three.npy"]):
+        code, out, _ = run("show", "demo", *files, *shown)
+        assert code == 0
+        written += [Path(path).name for path in out]
+    assert written == [f"{name}-_conv_stem.png" for name in ("one", "two", "three-0", "three-1")]
+
+
+def test_pictures_of_ready_batches_are_named_after_the_files(run):
+    for name, count in (("one", 1), ("two", 2)):
+        np.save(f"{name}.npy", RANDOM.normal(size=(count, 3, 224, 224)).astype(np.float32))
+    for more in ([], ["--combine", "cam"]):
+        layer = [] if more else ["-l", "_conv_stem", "--channels", "0"]
+        code, out, _ = run(
+            "show", "demo", "one.npy", "two.npy", "one.npy", "--preprocess", "none", *layer, *more, "-o", "out"
+        )
+        assert code == 0
+        names = [Path(path).name.partition("-_")[0] for path in out]
+        assert (names[:3], len(set(names))) == (["one", "two-0", "two-1"], 4)
+        with Image.open(out[1]) as picture:
+            assert json.loads(picture.info["layerscope"])["images"] == ["two-0"]
 
 
 def test_arrays_that_do_not_fit_are_named(run, two_inputs, tmp_path):

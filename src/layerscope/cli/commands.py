@@ -102,7 +102,7 @@ def run_show(options: argparse.Namespace) -> int:
     job.check()
     scope = _open(options)
     images = _images(given, scope)
-    job = replace(job, scope=scope, images=images, sources=[*job.sources, *options.images])
+    job = replace(job, scope=scope, images=images, names=_names(given, scope), sources=[*job.sources, *options.images])
     skipped: list[tuple[str, str]] = []
     written, count = 0, job.count()
     with _pictures(1 if screen else count) as step:
@@ -328,12 +328,28 @@ def _blank(scope: Scope) -> Any:
 def _images(paths: Sequence[Any], scope: Scope) -> Any:
     """What the scope captures: files of photos, arrays as photos, or a batch that is ready for the model."""
     from ..inputs.arrays import is_arrays, read_ready
+    from ..inputs.images import named_after
     from ..inputs.recipe import READY
 
     if scope.preprocess == READY:
         return read_ready(paths)
-    images = [read_ready([path]) if isinstance(path, str) and is_arrays(path) else path for path in paths]
+    held = [read_ready([path]) if isinstance(path, str) and is_arrays(path) else None for path in paths]
+    images = named_after(list(zip(paths, held, strict=True)))
     return images if len(images) > 1 else images[0]
+
+
+def _names(paths: Sequence[Any], scope: Scope) -> list[str]:
+    """The names of the images in ready batches from files, none the same as another; none for photos, which have theirs."""
+    from ..inputs.arrays import read_ready
+    from ..inputs.images import numbered
+    from ..inputs.recipe import READY
+    from ..scope.batches import count_images
+
+    if scope.preprocess != READY:
+        return []
+    counts = [count_images(read_ready([path]), READY, scope.facts.inputs) or 0 for path in paths]
+    names = [name for path, count in zip(paths, counts, strict=True) for name in numbered(path, count)]
+    return [f"{name}#{names[:at].count(name) + 1}" if name in names[:at] else name for at, name in enumerate(names)]
 
 
 def _screen(protocol: str | None, output: Path | None) -> Callable[[Any], object] | None:

@@ -78,6 +78,32 @@ def collect(images: Any) -> list[Source]:
     ]
 
 
+def named_after(given: Sequence[tuple[Any, Any]]) -> list[Any]:
+    """Of (file, what it holds) the images: those of arrays by the stem of the file's name, numbered where there are several.
+
+    Where nothing was read (`None`), the file is the image.
+
+    >>> import numpy as np
+    >>> [source.id for source in named_after([("in/cats.npy", np.zeros((2, 4, 4, 3), np.uint8))])]
+    ['cats-0', 'cats-1']
+    """
+    held = [[name] if array is None else list(_items(array)) for name, array in given]
+    ids = [
+        id
+        for (name, array), items in zip(given, held, strict=True)
+        for id in ([""] if array is None else numbered(name, len(items)))
+    ]
+    items = in_one_list([item for items in held for item in items])
+    alone = len(items) == 1
+    return [Source(id, item, alone) if id else item for id, item in zip(ids, items, strict=True)]
+
+
+def numbered(path: str, count: int) -> list[str]:
+    """The ids of so many images in one file of arrays."""
+    stem = Path(path).stem
+    return [stem] if count == 1 else [f"{stem}-{index}" for index in range(count)]
+
+
 def check_files(images: Any) -> list[Source]:
     """The images as `collect` gives them; raises `ImageNotReadable` where they are files of which none is an image.
 

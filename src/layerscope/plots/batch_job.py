@@ -25,7 +25,7 @@ from ..scope.run import provenance
 from ..scope.scope import Scope
 from ..surface import option
 from .batch_writer import Writer
-from .file_names import NUMBERS, Namer, Paths, check_ending, describe_rule, files_of
+from .file_names import NUMBERS, ROW, Namer, Paths, check_ending, describe_rule, files_of
 from .options import DrawOptions
 from .resume import Marks
 from .show import PLAIN, asks_model, check_for_overlay, first_class, needs_target, one_channel
@@ -72,7 +72,7 @@ class Job:
     `figure` draws a figure of each layer by `FigureOptions`, `tiles` writes a folder with a file for each tile of a picture.
     `screen` is shown each picture; then only an `output` that is given is written. `resume` leaves out images whose pictures
     are all in the folder, whole and as this job would make them. `sources` are the files of the model and what belongs to it:
-    neither they nor the images are ever written over.
+    neither they nor the images are ever written over. `names` are those of the images of a ready batch, which has none.
     """
 
     scope: Scope | None
@@ -91,6 +91,7 @@ class Job:
     screen: Callable[[Picture], object] | None = None
     resume: bool = False
     sources: Sequence[str | PathLike[str]] = ()
+    names: Sequence[str] = ()
     batch: int | None = None
 
     def __post_init__(self) -> None:
@@ -207,7 +208,7 @@ class Job:
     ) -> Iterator[Path]:
         waiting: list[Maps] = []
         said: set[str] = set()
-        for maps in self._capture(skip):
+        for maps in map(self._by_name, self._capture(skip)):
             for note in [note for fm in maps.values() for note in fm.notes if kind_of(note) in ABOUT_PHOTOS]:
                 if note not in said:
                     say(note)
@@ -231,6 +232,19 @@ class Job:
         shared = self._shared_options(waiting)
         for ready in waiting:
             yield from writer.write_pictures(ready, step, shared)
+
+    def _by_name(self, maps: Maps) -> Maps:
+        """The maps with the names of images in place of their numbers."""
+        if len(self.names) != self.count() or not self.names:
+            return maps
+        names = {f"image {number}": name for number, name in enumerate(self.names)}
+
+        def renamed(id: str) -> str:
+            row = ROW.fullmatch(id)
+            return f"{names.get(row[1], row[1])}{row[2]}" if row else names.get(id, id)
+
+        named = {path: replace(fm, ids=tuple(map(renamed, fm.ids))) for path, fm in maps.items()}
+        return Maps(named, maps.skipped, tuple(map(renamed, maps.images)))
 
     def _marks(self, namer: Namer) -> Marks | None:
         """The marks of the pictures in a folder; `None` for a single file, for generators and for what isn't photos."""

@@ -223,7 +223,7 @@ def test_an_empty_layer_is_wrong_usage(run):
 
 
 def test_show_looks_for_the_photo_first(monkeypatch):
-    monkeypatch.setattr("layerscope.plots.show.open_scope", lambda *_, **__: pytest.fail("the model was opened"))
+    monkeypatch.setattr("layerscope.plots.show.scope_of", lambda *_, **__: pytest.fail("the model was opened"))
     with pytest.raises(ls.ImageNotReadable):
         ls.show("keras:VGG16", "missing.png")
 

@@ -108,6 +108,18 @@ def test_classes_are_found_by_their_start_their_words_and_their_number():
     assert session.answer("classes", {"text": "²"}).result["classes"] == []
 
 
+def test_the_one_class_that_is_typed_is_found_or_it_is_said_why_not():
+    session = tiny_session()
+    object.__setattr__(session.scope, "labels", ("catamaran", "tiger cat", "polecat", "dog", "Cat", "zebra"))
+    for text, index in (("CAT", 4), ("Dog", 3), ("tiger", 1), ("zeb", 5)):
+        (found,) = session.answer("classes", {"text": text, "one": True}).result["classes"]
+        assert found["index"] == index
+    with pytest.raises(ls.BadOption, match=r"no class 'zebbra'\. Did you mean 'zebra'"):
+        session.answer("classes", {"text": "zebbra", "one": True})
+    with pytest.raises(ls.BadOption, match=r"'ca' is part of 4 classes: catamaran \(0\), tiger cat \(1\)"):
+        session.answer("classes", {"text": "ca", "one": True})
+
+
 def test_names_from_a_model_stay_text():
     """What a layer or a label is called goes through JSON as it is; whoever shows it escapes it."""
     session = tiny_session()

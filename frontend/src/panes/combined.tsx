@@ -143,14 +143,18 @@ function Target({ app, side }: { app: App; side: Side }) {
   const known = [...own, ...found.value]
   const label =
     known.find(each => each.index === target)?.label ?? (target === null ? own[0]?.label : `class ${target}`) ?? ''
-  const type = (text: string) => {
+  const type = (text: string, one = false) => {
     const chosen = known.find(each => `${each.label} · ${each.index}` === text)
     if (chosen) return app.set({ target: chosen.index })
-    if (/^\d+$/.test(text)) app.set({ target: Number(text) })
-    if (text.length > 1 && app.host.caps.request) {
+    const number = /^\d+$/.test(text)
+    if (number) app.set({ target: Number(text) })
+    if (one ? !number : text.length > 1 && app.host.caps.request) {
       app
-        .ask<{ classes: { index: number; label: string }[] }>('classes', { text })
-        .then(({ result }) => (found.value = result.classes), app.fail)
+        .ask<{ classes: { index: number; label: string }[] }>('classes', { text, one })
+        .then(({ result: { classes } }) => {
+          found.value = classes
+          if (one) app.set({ target: classes[0]!.index })
+        }, app.fail)
     }
   }
   const options = new Map(known.map(each => [each.index, each]))
@@ -164,8 +168,10 @@ function Target({ app, side }: { app: App; side: Side }) {
         onFocus={event => (event.currentTarget.value = '')}
         onInput={event => type(event.currentTarget.value)}
         onChange={event => {
+          const text = event.currentTarget.value.trim()
           event.currentTarget.value = ''
           app.root!.focus()
+          if (text) type(text, true)
         }}
       />
       <datalist id="layerscope-classes">

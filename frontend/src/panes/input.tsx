@@ -90,11 +90,12 @@ export function Input({ app, side }: { app: App; side: Side }) {
         <p class="note">{input.name}</p>
       ) : (
         <ol class="classes">
-          {input.predictions?.slice(0, 3).map(each => (
+          {input.predictions?.slice(0, 3).map((each, at) => (
             <li key={each.index}>
               <button
                 type="button"
                 title={`Class ${each.index}${each.note && ` · ${each.note}`}`}
+                disabled={at > 0 && !app.host.caps.request}
                 aria-pressed={target === each.index}
                 onClick={() => aim(app, each.index)}
               >

@@ -43,6 +43,12 @@ export default ({ check, stage }) => {
           await aimed(shown, rule, typed)
           await shown.find('.input .classes button').nth(1).click()
           await aimed(shown, rule, top[1])
+          await shown.fill('.combined input[list]', 'no such class')
+          await shown.find('.combined input[list]').press('Enter')
+          await shown.find('[role=alert]:has-text("No class \'no such class\'")').waitFor()
+          await shown.fill('.combined input[list]', labels[top[0]].toUpperCase())
+          await shown.find('.combined input[list]').press('Enter')
+          await aimed(shown, rule, top[0])
         }),
       PYTORCH,
     )

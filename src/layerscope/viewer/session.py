@@ -13,7 +13,7 @@ import numpy as np
 from ..checks import one_of
 from ..core.numbers import shortened
 from ..core.progress import progress
-from ..errors import BadOption, LayerscopeError, one_line
+from ..errors import BadOption, LayerscopeError, like, one_line
 from ..plots.show import scope_for
 from ..safe_text import sentence
 from ..scope.scope import Scope
@@ -218,6 +218,9 @@ class Session:
         if not isinstance(text, str):
             raise BadOption("text: what a label holds, or the number of a class")
         query = text.strip().casefold()
+        if question.params.get("one"):
+            at = _only_class(labels, text.strip())
+            return Reply({"classes": [{"index": at, "label": labels[at]}]})
         number = int(query) if query.isascii() and query.isdecimal() and len(query) < 9 else len(labels)
         exact = [number] if number < len(labels) else []
         ranks = sorted((_rank(label.casefold(), query), index) for index, label in enumerate(labels))
@@ -289,6 +292,20 @@ def number_text(value: Any) -> str:
     if not np.isfinite(value):
         return "NaN" if np.isnan(value) else "+inf" if value > 0 else "−inf"
     return f"{shortened(np.array([value], np.float32))[0]:.9g}".replace("-", "−")
+
+
+def _only_class(labels: Sequence[str], text: str) -> int:
+    """The class of this name, in any case, or the one whose name has it as a part. Raises `BadOption` for none and several."""
+    names, query = [label.casefold() for label in labels], text.casefold()
+    found = [at for at, name in enumerate(names) if name == query] or [
+        at for at, name in enumerate(names) if query in name
+    ]
+    if not found:
+        raise BadOption(f"no class {text!r:.60}{like(text, labels)}")
+    if len(found) > 1:
+        several = ", ".join(f"{labels[at]} ({at})" for at in found[:4]) + (", …" if len(found) > 4 else "")
+        raise BadOption(f"{text!r:.60} is part of {len(found)} classes: {several}")
+    return found[0]
 
 
 def _rank(label: str, text: str) -> int:

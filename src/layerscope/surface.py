@@ -48,7 +48,7 @@ OPTIONS = (
         "on",
     ),
     *("output", "overlay", "per_page", "port"),
-    *("preprocess", "resume", "scale", "size", "smooth", "sort", "statistics", "store", "target", "text"),
+    *("preprocess", "repair", "resume", "scale", "size", "smooth", "sort", "statistics", "store", "target", "text"),
     *("theme", "tiles", "title", "top", "trust", "unit", "values", "view", "weights", "width_mm", "workers", "yes"),
     "zoom",
 )

@@ -288,3 +288,19 @@ def test_maps_of_the_last_stage_are_those_of_the_scan_wherever_they_come_from(im
     monkeypatch.setattr("layerscope.store.passing.Passing.write", lambda *_: None)
     small_scan(images, store.with_name("anew"), top=3)
     assert contents(store.with_name("anew")) == contents(store)
+
+
+def test_check_repairs_what_a_scan_of_a_large_store_wouldnt_look_at(images, tmp_path, monkeypatch):
+    monkeypatch.setattr("layerscope.store.state.VERIFIED", 0)
+    small_scan(images, tmp_path / "store", keep="maps")
+    whole = contents(tmp_path / "store")
+    shard = next((tmp_path / "store/maps.zarr").rglob("c/1/0/0/0"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    small_scan(images, tmp_path / "store", keep="maps")
+    assert contents(tmp_path / "store") != whole
+    assert not ls.check_store(tmp_path / "store", repair=True)
+    small_scan(images, tmp_path / "store", keep="maps")
+    assert contents(tmp_path / "store") == whole
+    assert ls.check_store(tmp_path / "store", repair=True)

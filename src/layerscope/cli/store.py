@@ -30,6 +30,11 @@ def add_store_commands(command: Command, common: Callable[[argparse.ArgumentPars
     common(scan)
     check = command("check", "compare every file of a store with the checksum that its receipt states", run_check)
     check.add_argument("store", metavar="STORE", type=arguments.name, help="the folder of a store")
+    check.add_argument(
+        "--repair",
+        action="store_true",
+        help="forget damaged units, so that the same scan does them again, however large it is",
+    )
     check.add_argument("--debug", action="store_true", help="show the traceback of an error")
     top = command("top", "draw the images of a store that excite a channel most, or list its channels", run_top)
     _add_top(top)
@@ -231,6 +236,6 @@ def run_check(options: argparse.Namespace) -> int:
     """`layerscope check`."""
     from ..store.check import check_store
 
-    found = check_store(options.store)
+    found = check_store(options.store, repair=options.repair)
     print(found)
     return DONE if found else FAILED

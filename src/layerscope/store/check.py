@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ..checks import flag, keywords
 from ..core.progress import work
 from ..memory import amount
 from ..safe_text import counted, printable, writable
@@ -57,12 +59,15 @@ class Check:
         if len(self.damaged) > SHOWN:
             lines.append(f"… {len(self.damaged) - SHOWN} more")
         if self.damaged:
-            lines.append("the scan that made the store, run once more, does these units again")
+            lines.append(
+                "the scan that made the store, run once more, does these units again (a store above 20 GB: after --repair)"
+            )
         return writable("\n".join(map(printable, lines)))
 
 
-def check_store(store: Any) -> Check:
-    """Read every file of a store and compare it with the checksum that its receipt states. Nothing is changed.
+@keywords
+def check_store(store: Any, *, repair: bool = False) -> Check:
+    """Read every file of a store and compare it with the checksum that its receipt states.
 
     >>> import tempfile
     >>> import numpy as np
@@ -76,19 +81,28 @@ def check_store(store: Any) -> Check:
 
     Args:
         store: The folder of the store, or its URL.
+        repair: Remove the receipts of damaged units, so that the same scan does them again, also in a store so large that a
+            scan compares sizes alone. Without it nothing is changed.
 
     Raises:
-        BadOption: There is no store.
+        BadOption: There is no store, or, with `repair`, a scan is writing to it.
     """
     opened = open_store(store)
-    storage, plan = storage_of(store), opened.plan
+    storage = storage_of(store)
+    with storage.locked() if flag("repair", repair) else nullcontext():
+        return _checked(storage, opened.plan, repair=repair)
+
+
+def _checked(storage: Storage, plan: Plan, *, repair: bool) -> Check:
     sizes = storage.sizes()
     damaged: list[str] = []
     done = size = 0
     look = partial(_look, storage, plan, sizes)
     with work(plan.units, "units") as step, ThreadPoolExecutor(READERS) as pool:
-        for receipt, wrong in pool.map(look, range(plan.units)):
+        for unit, (receipt, wrong) in enumerate(pool.map(look, range(plan.units))):
             damaged += wrong
+            if wrong and repair:
+                storage.delete(name_of(unit))
             done += receipt is not None and not wrong
             size += 0 if receipt is None else sum(size for size, _ in receipt.files.values())
             step(1)

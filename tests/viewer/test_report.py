@@ -156,7 +156,7 @@ def test_hostile_names_stay_text(tmp_path):
     hostile = "</script><img src=x onerror=alert(1)><!--\u2028\u202e'\"&amp;"
     values = np.linspace(-1, 1, 3 * 8 * 8, dtype=np.float32).reshape(1, 3, 8, 8)
     model = TinyModel([Step(hostile.replace("/", "|"), "<b>Conv</b>", "bchw", lambda _: values)])
-    scope = ls.open(model, backend=TinyBackend(), preprocess="unit", size=8, labels=[hostile] * 6)
+    scope = ls.open(model, backend=TinyBackend(), preprocess="unit", size=8, labels=[hostile] * 3)
     object.__setattr__(scope, "name", hostile)
     photo = tmp_path / f"{hostile.replace('/', '|')}.png"
     Image.new("RGB", (8, 8), "teal").save(photo)

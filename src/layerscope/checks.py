@@ -41,6 +41,7 @@ STRETCH = ("normalize", "normalise", "normalized", "normalization", "rescale", "
 IN_AXES = "ax= takes axes of a figure of your own, which has any size, and "
 ON_PAPER = "picture.save('x.pdf', width_mm=85) or save('x.png', dpi=300) chooses the size on paper"
 SIZES = ("figsize", "width", "height")
+ENDS = ("vmin", "vmax")
 ELSEWHERE = {
     **dict.fromkeys(("dpi", "width_mm"), f": {ON_PAPER}"),
     "transparent": ": theme='transparent' or picture.themed('transparent') leaves the paper out",
@@ -85,6 +86,10 @@ def _unknown(function: str, name: str, known: Sequence[str]) -> BadOption:
     """The error for an option that `function` doesn't have: what it is called here, or else which functions have it."""
     synonym = SYNONYMS.get(name.lower())
     hint = f". Did you mean {synonym!r}?" if synonym in known else near(name, known)
+    if name.lower() in ENDS and "scale" in known:
+        hint = ": scale=(low, high) gives the values at both ends of the colours"
+    if name.lower() in SIZES and "zoom" in known:
+        hint = ELSEWHERE[name.lower()]
     if name.lower() in STRETCH and "scale" in known:
         hint = ": scale='channel' stretches each channel to its own range, scale='layer' gives all of them one range"
     if name.lower() == "channel" and "channels" not in known:

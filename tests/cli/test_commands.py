@@ -392,7 +392,7 @@ def test_the_scale_can_be_cut_at_percentiles(capsys, photo, tmp_path):
     [
         [],
         ["shw"],
-        ["show", "demo"],
+        ["show"],
         ["show", "demo", "a.jpg", "--scale", "5:1"],
         ["show", "demo", "a.jpg", "--clip", "99:1"],
         ["show", "demo", "a.jpg", "--clip", "5"],

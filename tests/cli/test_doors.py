@@ -293,3 +293,16 @@ def test_the_demo_is_written_though_nobody_reads_what_it_says(tmp_path, monkeypa
     monkeypatch.setattr("builtins.print", closed)
     cli.main(["demo", "-o", str(tmp_path / "demo")])
     assert len(list((tmp_path / "demo").glob("*.png"))) == 7
+
+
+def test_show_of_the_demo_has_its_photo(run):
+    code, out, _ = run("show", "demo", "-l", "_conv_stem", "--channels", "0", "-o", "out")
+    assert (code, [Path(path).name for path in out]) == (0, ["chelsea-_conv_stem.png"])
+    assert run("show", "keras:VGG16", "-l", "block1_conv1")[0] == 1
+
+
+@pytest.mark.parametrize(("option", "said"), [("--figsize", "--width-mm"), ("--vmin", "--scale LOW:HIGH")])
+def test_options_of_matplotlib_are_answered_with_ours(capsys, option, said):
+    with pytest.raises(SystemExit):
+        cli.main(["show", "demo", option, "3"])
+    assert said in capsys.readouterr().err

@@ -338,3 +338,9 @@ def test_values_below_0_that_a_logarithm_leaves_out_are_warned_of():
         ls.heatmap(np.array([[-2.0, -1.0], [1.0, 2.0]]), norm="log")
     ls.heatmap(np.array([[0.0, 0.0], [1.0, 2.0]]), norm="log")
     ls.heatmap(np.array([[-2.0, -1.0], [1.0, 2.0]]), norm="symlog")
+
+
+def test_by_log_a_dead_map_is_drawn_and_one_below_0_is_refused():
+    assert "dead" in " ".join(ls.heatmap(np.zeros((4, 4, 1), np.float32), norm="log").lines)
+    with pytest.raises(ls.BadScale):
+        ls.heatmap(np.full((4, 4, 1), -1, np.float32), norm="log")

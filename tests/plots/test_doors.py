@@ -246,7 +246,7 @@ def test_a_misspelt_option_of_the_command_is_named_with_the_right_one(capsys, ty
 def test_what_another_library_calls_it_is_named_too():
     with raises(ls.BadOption, "'cmap'", "'colors'"):
         ls.sheet(noise(1, 4, 4, 2), cmap="magma")
-    with raises(ls.BadOption, "'vmax'", "'scale'"):
+    with raises(ls.BadOption, "'vmax'", "scale=(low, high)"):
         ls.overlay(noise(1, 4, 4, 2), vmax=3)
 
 

@@ -121,7 +121,7 @@ def _add_layers(commands: Any) -> None:
 def _add_show(commands: Any) -> None:
     show = _command(commands, "show", "draw layers of a model for images", run_show)
     show.add_argument("model", metavar="MODEL", type=arguments.name, help=MODEL)
-    show.add_argument("images", metavar="IMAGE", nargs="+", type=arguments.name, help=IMAGES)
+    show.add_argument("images", metavar="IMAGE", nargs="*", type=arguments.name, help=IMAGES)
     show.add_argument(
         "-l",
         "--layer",

@@ -73,12 +73,16 @@ COMMANDS = {
 
 def _hint(name: str, options: Sequence[str]) -> str:
     """What an unknown option `--name` is called here, or else the near ones."""
-    from ..checks import SYNONYMS
+    from ..checks import ENDS, SYNONYMS
 
     if name in ("csv", "npz", "npy"):
         return f": numbers are written by -o OUT.{name}"
     if name == "layers":
         return ". Did you mean '--layer'?"
+    if name == "figsize" and "--width-mm" in options:
+        return ": --zoom chooses the size in pixels where there is one, --width-mm and --dpi that on paper"
+    if name in ENDS and "--scale" in options:
+        return ": --scale LOW:HIGH gives the values at both ends of the colours"
     synonym = f"--{SYNONYMS.get(name.lower().replace('-', '_'), '')}"
     return f". Did you mean {synonym!r}?" if synonym in options else _near(f"--{name}", options)
 

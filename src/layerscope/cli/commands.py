@@ -78,6 +78,7 @@ def run_show(options: argparse.Namespace) -> int:
         options.combine = "mean"
     layers = options.layer or [usual_layers(options.combine)]
     screen = None if options.tiles else _screen(options.terminal, options.output)
+    options.images = _named_images(options)
     given = given_images(options, options.images)
     job = Job(
         None,
@@ -153,9 +154,7 @@ def run_report(options: argparse.Namespace) -> int:
 
 
 def _session(options: argparse.Namespace, layers: str | None) -> Session:
-    """What a page is made from; of the demo without images, its own photo."""
-    from ..errors import BadOption
-    from ..scope.open import demo_photo
+    """What a page is made from."""
     from ..viewer.opening import Opening
     from ..viewer.session import Session
 
@@ -163,10 +162,7 @@ def _session(options: argparse.Namespace, layers: str | None) -> Session:
         from ..viewer.stored import StoredSession
 
         return StoredSession(store, options.layer)
-    names = options.images or ([str(demo_photo())] if options.model == "demo" else [])
-    if not names:
-        raise BadOption(f"no image is given for {options.model}", "give one or more behind the model")
-    given = given_images(options, names)
+    given = given_images(options, _named_images(options))
     _check(options, given)
     scope = _open(options)
     opening = Opening(options.model, _opening(options), options.modules)
@@ -190,6 +186,17 @@ def store_of(options: argparse.Namespace) -> Store | None:
     if store is not None:
         refuse_images(options.images)
     return store
+
+
+def _named_images(options: argparse.Namespace) -> list[str]:
+    """The images that the user named; of the demo without any, its own photo."""
+    from ..errors import BadOption
+    from ..scope.open import demo_photo
+
+    names = options.images or ([str(demo_photo())] if options.model == "demo" else [])
+    if not names:
+        raise BadOption(f"no image is given for {options.model}", "give one or more behind the model")
+    return list(names)
 
 
 @contextmanager

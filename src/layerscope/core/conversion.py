@@ -100,7 +100,8 @@ def require_array(values: Any) -> None:
     if isinstance(values, str) or not (is_array(values) or isinstance(values, Sequence | Number)):
         raise BadLayout(
             f"a feature map or an array of numbers is needed, and this is a {type(values).__name__}",
-            "the maps of a model's layers come from ls.open(model).capture(image, layer)",
+            "the maps of a model's layers come from ls.open(model).capture(image, layer), and ls.show(model, image, layer)"
+            " draws one at once",
         )
 
 

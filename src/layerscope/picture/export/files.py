@@ -118,6 +118,11 @@ def _by_pillow(picture: Picture, path: Path, dpi: float | None) -> bytes:
     """The file in a format of Pillow's, which takes it from the suffix."""
     from PIL import Image
 
+    if not path.suffix:
+        raise BadOption(
+            f"can't write {path}: a picture is one file, and its name says how: save({f'{path}.png'!r}), or into a folder"
+            f" save({f'{path}/name.png'!r})"
+        )
     options: dict[str, Any] = {**QUICK.get(path.suffix.lower(), {}), **({} if dpi is None else {"dpi": (dpi, dpi)})}
     encoded = io.BytesIO()
     encoded.name = path.name

@@ -7,7 +7,7 @@ import type { Norm } from './types'
 
 export { number, reading } from './numbers'
 
-/** Both limits and the centre between them, then round numbers, which share their decimals; the most important first. */
+/** Both limits and the centre between them, then round numbers, at equal steps all in as many decimals; the first matter most. */
 export function ticks(
   low: number,
   high: number,
@@ -16,17 +16,20 @@ export function ticks(
 ): [value: number, text: string][] {
   const equal = norm === 'linear' || low === high || (norm === 'log' && high <= 10 * low)
   const wide = norm !== 'linear' && ((low <= 0 && high >= 0) || Math.max(low / high, high / low) > 10)
-  const read = (value: number) => (wide ? number(value) : reading(value, low, high))
-  const inside = (values: (number | null)[]) =>
-    values.filter(each => each !== null && low < each && each < high) as number[]
+  const values = [high, low]
+  for (const value of [center, ...roundValues(low, high, norm, equal)])
+    if (value !== null && low < value && value < high) values.push(value)
+  const largest = Math.max(Math.abs(low), Math.abs(high))
+  const aligned = equal && largest >= 1e-3 && largest < 1e5
+  let decimals = aligned ? Math.max(0, digitsFor(low, high) - 1 - Math.floor(Math.log10(largest))) : 0
+  while (decimals && values.every(value => value.toFixed(decimals).endsWith('0'))) decimals--
   const found = new Map<string, number>()
-  for (const value of [high, low, ...inside([center])]) if (!found.has(read(value))) found.set(read(value), value)
-  const between = new Map(inside(roundValues(low, high, norm, equal)).map(value => [read(value), value] as const))
-  const decimals = equal ? Math.max(0, ...Array.from(between.keys(), text => text.split('.')[1]?.length ?? 0)) : 0
-  for (const [text, value] of between) {
-    const [whole, fraction = ''] = text.split('.')
-    const bare = !decimals || text === '0' || text.includes('e')
-    if (!found.has(text)) found.set(bare ? text : `${whole}.${fraction.padEnd(decimals, '0')}`, value)
+  for (const value of values) {
+    const plain = value.toFixed(decimals)
+    // A limit near 0 doesn't read as 0, and 0 itself needs no decimals.
+    const text =
+      wide || (aligned && !+plain) ? number(value) : aligned ? plain.replace('-', '−') : reading(value, low, high)
+    if (!found.has(text)) found.set(text, value)
   }
   return Array.from(found, ([text, value]) => [value, text])
 }

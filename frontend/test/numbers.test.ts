@@ -24,8 +24,8 @@ test.each(bars)('a bar over $limits, $norm', ({ limits: [low, high], norm, cente
 
 test('round numbers keep half a line to what is in front of them, the centre keeps none', () => {
   const range = { low: 0, high: 1, curve: curveOf() }
-  expect(placedTicks(range, 0.1)).toEqual([1, 0, 0.2, 0.4, 0.6, 0.8].map(each => [each, String(each)]))
-  expect(placedTicks(range, 0.14).map(([, text]) => text)).toEqual(['1', '0', '0.4'])
+  expect(placedTicks(range, 0.1)).toEqual([1, 0, 0.2, 0.4, 0.6, 0.8].map(each => [each, each ? each.toFixed(1) : '0']))
+  expect(placedTicks(range, 0.14).map(([, text]) => text)).toEqual(['1.0', '0', '0.4'])
   expect(placedTicks({ low: -1, high: 3, curve: curveOf('linear', 0) }, 0.25)).toEqual([
     [1, '3'],
     [0, '−1'],

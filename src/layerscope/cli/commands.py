@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NARROW = 120
 DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
+SECONDS_TO_END = 5.0  # for what a model still does after Ctrl-C
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -122,10 +123,11 @@ def run_show(options: argparse.Namespace) -> int:
 
 def run_view(options: argparse.Namespace) -> int:
     """`layerscope view`: until Ctrl-C."""
+    from ..viewer.lanes import settle
     from ..viewer.page import check_libraries, serve
 
     check_libraries()
-    session = _session(options, None)
+    session, code = _session(options, None), DONE
     with serve(session, host=options.host, port=options.port, browser=not options.no_browser) as viewer:
         print(viewer.url, flush=True)
         say("the page is open until Ctrl-C")
@@ -133,8 +135,9 @@ def run_view(options: argparse.Namespace) -> int:
             viewer.wait()
         except KeyboardInterrupt:
             say("closed")
-            return INTERRUPTED
-    return DONE
+            code = INTERRUPTED
+    settle(SECONDS_TO_END)
+    return code
 
 
 def run_report(options: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ import asyncio
 import contextvars
 import queue
 import threading
+import time
+import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 MOST_WAITING = 128
 BESIDE = frozenset({"manifest", "photo", "classes"})
 AT_ONCE = frozenset({"progress", "cancel"})
+_LANES: weakref.WeakSet[Lane] = weakref.WeakSet()
 
 
 class Lane:
@@ -34,6 +37,7 @@ class Lane:
             )
             for _ in range(threads)
         ]
+        _LANES.add(self)
         for thread in self.threads:
             thread.start()
 
@@ -69,6 +73,14 @@ class Lane:
             else:
                 future.set_result(result)
             del entry, future, function
+
+
+def settle(seconds: float) -> None:
+    """Wait for what models still do in the threads of closed lanes: a process that ends beneath ONNX Runtime aborts."""
+    end = time.monotonic() + seconds
+    for lane in list(_LANES):
+        for thread in lane.threads:
+            thread.join(max(0.0, end - time.monotonic()))
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,13 @@ class Listener:
         )
         self._server = uvicorn.Server(config)
         self._socket = port_socket
+        # A thread whose `join` is interrupted by Ctrl-C counts as ended, though it isn't, in Pythons before 3.13.
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="layerscope-page", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + SLOWEST_START
         while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:
+            if self._ended.is_set() or time.monotonic() > deadline:
                 self.close()
                 raise InternalError("the server of the page didn't start")
             time.sleep(0.002)
@@ -68,16 +70,18 @@ class Listener:
         """No connection is taken any more, and those that are open are closed."""
         self._server.should_exit = True
         if self._thread is not threading.current_thread():
-            self._thread.join(SLOWEST_END)
-        self._socket.close()
+            self._ended.wait(SLOWEST_END)
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended within so many seconds."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return self._ended.wait(seconds)
 
     def _serve(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._socket]))
+        try:
+            asyncio.run(self._server.serve(sockets=[self._socket]))
+        finally:
+            self._socket.close()
+            self._ended.set()
 
 
 class _Prompt(H11Protocol):

@@ -621,7 +621,7 @@ def test_targets_are_classes_or_functions_and_wrong_ones_are_named():
     number = BACKEND.capture(model, x, ["2"], 3)["2"].gradient
     function = BACKEND.capture(model, x, ["2"], lambda output: output[:, 3])["2"].gradient
     assert np.array_equal(number, function)
-    scope = ls.open(model, preprocess=None, labels=["cat", "dog"])
+    scope = ls.open(model, preprocess=None, labels=["cat", "dog", "owl", "fox", "bat", "cow"])
     with raises(ls.BadOption, "6", "0", "5"):
         scope.capture(x, "2", target=6)
     with raises(ls.BadOption, "'cat'"):

@@ -35,8 +35,15 @@ def keep_modes(run: Callable[[], Value]) -> Value:
 
 
 def _torch(torch: Any) -> Restore:
-    gradients = torch.is_grad_enabled()
-    return lambda: torch._C._set_grad_enabled(gradients)
+    from .run import EAGERLY
+
+    gradients, depth = torch.is_grad_enabled(), EAGERLY.depth
+
+    def restore() -> None:
+        torch._C._set_grad_enabled(gradients)
+        EAGERLY.return_to(depth)
+
+    return restore
 
 
 def _jax(module: Any) -> Restore:

@@ -244,7 +244,7 @@ class Eager(threading.local):
     """
 
     lock = threading.RLock()  # a run that was interrupted may be left wherever garbage is collected
-    runs: ClassVar[set[object]] = set()
+    runs: ClassVar[dict[object, tuple[int, int]]] = {}  # of all threads: which thread, and its depth before
     depth = 0  # of this thread
 
     @contextlib.contextmanager
@@ -257,7 +257,7 @@ class Eager(threading.local):
         try:
             try:
                 with self.lock:
-                    self.runs.add(run)
+                    self.runs[run] = threading.get_ident(), depth
                     if not hasattr(dynamo._stance, "of_others"):
                         dynamo._stance = _stance_by_thread(self, dynamo._stance)
                 self.depth = depth + 1
@@ -270,9 +270,18 @@ class Eager(threading.local):
     def _leave(self, dynamo: Any, run: object, depth: int) -> None:
         self.depth = depth
         with self.lock:
-            self.runs.discard(run)
+            self.runs.pop(run, None)
             if not self.runs:
                 dynamo._stance = getattr(dynamo._stance, "of_others", dynamo._stance)
+
+    def return_to(self, depth: int) -> None:
+        """Leave the runs of this thread that an interrupt has left open, which else waits for the garbage collector."""
+        dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")
+        thread = threading.get_ident()
+        for run, (owner, before) in list(self.runs.items()):
+            if dynamo is not None and owner == thread and before >= depth:
+                self._leave(dynamo, run, depth)
+        self.depth = depth
 
 
 def _stance_by_thread(eager: Eager, of_others: Any) -> Any:

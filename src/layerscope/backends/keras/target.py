@@ -131,13 +131,18 @@ def aim(engine: Engine) -> Aim:
 
 def _differentiate_tensorflow(target_run: TargetRun, engine: Engine) -> dict[Key, Any]:
     """The gradients on TensorFlow: the nodes are watched by a tape."""
-    with engine.lib.GradientTape(watch_accessed_variables=False) as tape:
+    tape = engine.lib.GradientTape(watch_accessed_variables=False)
 
-        def enter(_: Key, tensor: Any) -> tuple[Any, Any]:
-            tape.watch(tensor)
-            return tensor, tensor
+    def enter(_: Key, tensor: Any) -> tuple[Any, Any]:
+        tape.watch(tensor)
+        return tensor, tensor
 
-        nodes, number = target_run(enter)
+    try:
+        with tape:
+            nodes, number = target_run(enter)
+    finally:
+        if getattr(tape, "_recording", False):  # a Ctrl-C came where the tape ends; else it records whatever comes later
+            tape._pop_tape()
     gradients = tape.gradient(number, list(nodes.values()), unconnected_gradients="zero")
     return dict(zip(nodes, gradients, strict=True))
 

@@ -141,9 +141,8 @@ def _differentiate_tensorflow(target_run: TargetRun, engine: Engine) -> dict[Key
         with tape:
             nodes, number = target_run(enter)
     finally:
-        if getattr(
-            tape, "_recording", False
-        ):  # a Ctrl-C came where the tape ends; else it records whatever comes later
+        # A Ctrl-C came where the tape ends; else it records whatever comes later.
+        if getattr(tape, "_recording", False):
             tape._pop_tape()
     gradients = tape.gradient(number, list(nodes.values()), unconnected_gradients="zero")
     return dict(zip(nodes, gradients, strict=True))

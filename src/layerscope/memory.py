@@ -79,7 +79,7 @@ def _text(source: Path) -> str:
         return ""
 
 
-_LOCK = threading.Lock()
+_LOCK = threading.RLock()  # a run that was interrupted may be left wherever garbage is collected
 _holders = 0
 _usual = 0  # the threshold before them; 0 where it stayed
 RARELY = 200_000  # objects that stay, between two collections: cycles of other threads must still go

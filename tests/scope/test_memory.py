@@ -1,6 +1,7 @@
 """A capture that can't fit into memory is refused before it begins, and one that runs out of it is named."""
 
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -11,6 +12,7 @@ from helpers.image_files import bomb
 from helpers.wording import raises
 from layerscope import memory
 from layerscope.backends import Facts, Input
+from layerscope.backends.common import run as runs
 from layerscope.testing import TinyBackend, tiny_model
 
 # conv1 gives 4 × 8 × 8 float32 for each image; a pass over a batch takes twice that beside what is kept.
@@ -282,3 +284,20 @@ def test_thresholds_of_the_collector_that_somebody_sets_meanwhile_stay():
             assert gc.get_threshold()[0] == own
     finally:
         gc.set_threshold(*thresholds)
+
+
+def test_a_run_that_the_collector_ends_waits_for_no_lock_of_its_own_thread():
+    """What an interrupt has left open is closed wherever garbage is collected: also where this thread holds the lock."""
+    thresholds, left = gc.get_threshold(), memory.rarely_collected()
+    left.__enter__()
+
+    def collect():
+        with memory._LOCK, runs.WALK:
+            left.__exit__(None, None, None)
+            runs.others_inside("/nowhere")
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert gc.get_threshold() == thresholds

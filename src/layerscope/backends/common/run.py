@@ -180,7 +180,7 @@ def others_inside(
     return True
 
 
-WALK = threading.Lock()
+WALK = threading.RLock()  # garbage that is collected before collecting stops may look at threads, too
 
 
 @contextlib.contextmanager

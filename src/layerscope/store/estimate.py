@@ -55,6 +55,12 @@ def ask(expected: Estimate, *, yes: bool) -> None:
         return
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
         raise BadOption(f"this is a large scan of {expected}", f"{option('yes', True)} begins it")
-    print(f"This is a large scan of {expected}. Begin? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    answer = ""
+    try:
+        print(f"This is a large scan of {expected}. Begin? [y/N] ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+    finally:
+        if not answer.endswith("\n"):  # Ctrl-C, or the end of the input: what is said next has a line of its own
+            print(file=sys.stderr)
+    if answer.strip().lower() not in ("y", "yes"):
         raise Cancelled(f"the scan of {counted(expected.images, 'image')} was not begun")

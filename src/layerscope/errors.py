@@ -102,6 +102,8 @@ class ImageNotReadable(LayerscopeError, ValueError):
 class ImageTooLarge(ImageNotReadable):
     """The image has more pixels than the current limit: raised before it is decoded."""
 
+    lasting = ""  # what it says without what was free at the moment, where it speaks of that
+
 
 class PreprocessUnknown(LayerscopeError, ValueError):
     """No recipe has that name, or none fits the model's input: raised by `open` and `Recipe`."""

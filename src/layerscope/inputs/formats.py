@@ -286,10 +286,11 @@ def check_needed(name: str, work: str, needed: int) -> None:
     """Raises `ImageTooLarge` where work on one image needs more than most of the memory that there is."""
     most = None if is_little(needed) else limit()
     if most is not None and needed > ALONE * most:
-        raise ImageTooLarge(
-            f"{name}: {work} takes about {amount(needed)} of memory, and {available_text(most)}: make the image smaller."
-            f" {LIMIT}={math.ceil(needed / ALONE / 1e9)}GB overrides this limit"
-        )
+        takes = f"{name}: {work} takes about {amount(needed)} of memory"
+        advice = f"make the image smaller. {LIMIT}={math.ceil(needed / ALONE / 1e9)}GB overrides this limit"
+        error = ImageTooLarge(f"{takes}, and {available_text(most)}: {advice}")
+        error.lasting = f"{takes}, more than there was: {advice}"
+        raise error
 
 
 def check_scans(name: str, image: Image.Image, stream: BinaryIO, most: int) -> None:

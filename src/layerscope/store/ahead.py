@@ -137,8 +137,8 @@ def made_ready(sample: Sample, scope: Scope) -> Ready:
 
 
 def _reason(error: ImageNotReadable, sample: Sample) -> str:
-    """What an error says, without the name of the sample in front."""
-    text = str(error)
+    """What an error says, without the name of the sample in front, and without what differs from one run to the next."""
+    text = getattr(error, "lasting", "") or str(error)
     root = getattr(sample.origin, "root", "")
     for name in (sample.id, sample.source, f"image {root}/{sample.source}", f"image {sample.source}"):
         text = text.removeprefix(f"{printable(name)}: ")

@@ -3,12 +3,15 @@
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import layerscope as ls
 from helpers.stores import contents, small_scan, write_images
 from helpers.wording import raises
+from layerscope.store.engines import worker
+from layerscope.store.engines.worker import cores
 from layerscope.testing import tiny_model
 
 
@@ -51,6 +54,37 @@ def test_an_observer_cancels_a_scan_and_the_next_one_goes_on(images, tmp_path):
 def test_a_model_that_cannot_be_sent_is_told(images, tmp_path):
     with raises(ls.BadOption, "workers"):
         small_scan(images, tmp_path / "store", workers=2, model=tiny_model())
+
+
+def test_the_number_of_threads_of_a_run_is_told(images, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    alone = small_scan(images, tmp_path / "alone", model=tiny_model())
+    assert alone.provenance["runs"][-1]["threads"] == cores()
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    shared = small_scan(images, tmp_path / "shared", workers=2)
+    assert shared.provenance["runs"][-1]["threads"] == 3
+
+
+def test_a_worker_of_a_cluster_has_its_threads_for_a_unit_and_what_it_had_afterwards(monkeypatch):
+    torch = pytest.importorskip("torch")
+    found = []
+
+    def counted(spec, units, scope):
+        found.append((torch.get_num_threads(), *(os.environ.get(name) for name in names)))
+        return iter(["receipt"])
+
+    names = ("OMP_NUM_THREADS", "LAYERSCOPE_ONNX_THREADS", "LAYERSCOPE_TFLITE_THREADS")
+    monkeypatch.setattr(worker, "process", counted)
+    monkeypatch.setattr(worker, "opened", lambda spec: "scope")
+    monkeypatch.setattr(worker, "_SCOPES", {})
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("LAYERSCOPE_TFLITE_THREADS", "5")
+    monkeypatch.delenv("LAYERSCOPE_ONNX_THREADS", raising=False)
+    before, spec = torch.get_num_threads(), SimpleNamespace(plan=SimpleNamespace(makers="these"))
+    assert worker.do_units(spec, ["unit", "unit"], 7) == ["receipt", "receipt"]
+    assert found == [(7, "7", "7", "5")] * 2
+    assert torch.get_num_threads() == before
+    assert [os.environ.get(name) for name in names] == ["1", None, "5"]
 
 
 class Killing:

@@ -7,11 +7,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import layerscope as ls
 from helpers.stores import OPENING, contents, small_scan, small_store, write_images
 from helpers.wording import raises
+from layerscope.cli import main
+from layerscope.scope.run import Question
+from layerscope.store import probe
 from layerscope.store.arrays import import_zarr
+from layerscope.store.samples import list_samples
 from layerscope.store.summary import read_summary
 from layerscope.testing import tiny_model, tiny_parameters
 
@@ -94,6 +99,7 @@ def test_a_second_run_does_nothing_and_changes_nothing(images, store):
     assert contents(store) == before
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*.npz")} == modified
     assert again.provenance["runs"][-1]["already"] == 24
+    assert {what: count for what, count in again.outcomes.items() if count} == {"already there": 24}
 
 
 def test_every_file_has_an_outcome_and_no_row_moves(images, store):
@@ -127,6 +133,36 @@ def test_files_that_come_back_or_change_are_done_again_and_those_that_go_keep_th
     assert not again.failures and changed
     now = {path.name: path.read_bytes() for path in (store / "receipts").iterdir()}
     assert [now[name] == receipts[name] for name in sorted(now)] == [False, False, True]
+
+
+def test_every_file_counts_once_in_the_outcomes_of_a_run(images, store):
+    listed = images.parent / "list.csv"
+    listed.write_text("path\n" + "".join(f"images/{number}.png\n" for number in range(25)))
+    (images / "3.png").write_bytes(b"no image")
+    first = small_scan(listed, store)
+    assert first.outcomes == {"done": 23, "already there": 0, "changed since": 0, "missing": 1, "broken": 1}
+    shutil.copy(images / "10.png", images / "9.png")
+    again = small_scan(listed, store)
+    assert again.outcomes == {"done": 7, "already there": 15, "changed since": 1, "missing": 1, "broken": 1}
+    (store / "provenance.json").unlink()
+    (store / "receipts/000002.json").unlink()
+    assert ls.open_store(store).outcomes == {"done": 15, "broken": 1, "missing": 1, "not done": 8}
+
+
+def test_the_command_line_says_the_outcome_of_every_file(images, store, capsys):
+    listed = images.parent / "list.csv"
+    listed.write_text("path\n" + "".join(f"images/{number}.png\n" for number in range(25)))
+    (images / "3.png").write_bytes(b"no image")
+    line = ["scan", "demo", str(listed), "-l", "_conv_stem", "--store", str(store), "--unit", "8", "--batch", "4"]
+    assert main(line) == 3
+    said = capsys.readouterr().err
+    assert "23 done, 1 missing, 1 broken" in said
+    assert "skipped images/3.png: " in said and "skipped images/24.png: no such file" in said
+    shutil.copy(images / "10.png", images / "9.png")
+    assert main(line) == 3
+    said = capsys.readouterr().err
+    assert "7 done, 15 already there, 1 changed since, 1 missing, 1 broken" in said
+    assert "changed since, done again: images/9.png" in said
 
 
 def test_new_images_are_appended_behind_those_that_are_there(images, store):
@@ -181,6 +217,47 @@ def test_a_batch_that_was_found_is_used_again(images, store):
     about = json.loads((store / "store.json").read_text())
     (store / "store.json").write_text(json.dumps({**about, "batch": 2}))
     assert small_scan(images, store, batch=None).plan.batch == 2
+
+
+def spent(per_call, per_image, slow=32):
+    """The seconds of a batch: those of every call, and of every image, half as many again beyond so many at a time."""
+    return lambda count: per_call + per_image * (count + 0.5 * max(0, count - slow))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit", "expected"),
+    [
+        (spent(0.02, 0.0002), 128, 128),
+        (spent(0.02, 0.0002), 100, 64),
+        (spent(0.004, 0.001), 128, 32),
+        (spent(0.001, 0.001), 128, 16),
+        (spent(0, 0.001, 1000), 128, 8),
+        (spent(0.001, 0.04), 128, 8),
+        (spent(0.2, 2), 128, 32),  # nothing could be timed
+    ],
+)
+def test_the_batch_is_the_smallest_of_the_fastest_that_there_is_time_for(images, monkeypatch, seconds, unit, expected):
+    clock, sizes = 0.0, []
+
+    def timed(scope, batch, question, about, **options):
+        nonlocal clock
+        clock += seconds(len(batch.ids))
+        sizes.append(len(batch.ids))
+        return run_batch(scope, batch, question, about, **options)
+
+    run_batch = probe.run_batch
+    monkeypatch.setattr(probe, "run_batch", timed)
+    monkeypatch.setattr(probe, "time", SimpleNamespace(perf_counter=lambda: clock))
+    scope = ls.open(tiny_model(), **OPENING)
+    samples = [*list_samples(images)] * 1000
+    seen = probe.look(scope, samples, Question("conv1", None), batch=None, unit=unit)
+    assert seen.batch == expected and max(sizes) <= unit
+    assert clock <= probe.SECONDS + 4 * seconds(4)
+    sizes.clear()
+    few = probe.look(scope, samples[:24], Question("conv1", None), batch=None, unit=unit)
+    assert few.timed == {} and few.batch == min(32, unit)
+    assert probe.look(scope, samples, Question("conv1", None), batch=2, unit=unit).batch == 2
+    assert max(sizes) <= 4
 
 
 def test_a_torn_or_flipped_file_is_found_and_made_anew(images, store):
@@ -253,6 +330,33 @@ def test_a_folder_without_a_store_is_none(tmp_path):
     for opened in (ls.open_store, ls.check_store):
         with raises(ls.BadOption, "store.json"):
             opened(tmp_path)
+
+
+@pytest.mark.parametrize(("format", "version"), [(1, "0.0.9"), (1, None), (99, "9.9")])
+def test_a_store_of_another_version_names_both_and_says_what_to_do(images, store, format, version):
+    small_scan(images, store)
+    about = json.loads((store / "store.json").read_text())
+    (store / "store.json").write_text(json.dumps({**about, "format": format, "threads": 2}))
+    runs = json.loads((store / "provenance.json").read_text())["runs"]
+    if version is None:
+        (store / "provenance.json").unlink()
+    else:
+        runs[-1]["versions"]["layerscope"] = version
+        (store / "provenance.json").write_text(json.dumps({"runs": runs}))
+    for use in (ls.open_store, ls.check_store, lambda store: small_scan(images, store)):
+        with raises(ls.BadOption, f"format {format}", version or "another version", ls.__version__):
+            use(store)
+
+
+def test_the_reason_of_an_image_that_memory_is_too_small_for_stays_the_same(images, store, monkeypatch):
+    Image.fromarray(np.zeros((4096, 4096), np.uint8)).convert("RGB").save(images / "3.png")
+    found = []
+    for free in (100 << 20, 123 << 20):
+        monkeypatch.setattr("layerscope.memory.available", lambda free=free: free)
+        made = small_scan(images, store.with_name(str(free)))
+        assert [image.id for image in made.failures] == ["3.png"] and "4096 × 4096" in made.failures[0].reason
+        found.append(contents(store.with_name(str(free))))
+    assert found[0] == found[1]
 
 
 def test_layers_of_other_ranks_have_arrays_of_their_own(images, store):

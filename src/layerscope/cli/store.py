@@ -66,7 +66,10 @@ def _add_scan(scan: argparse.ArgumentParser) -> None:
         " pooled)",
     )
     scan.add_argument(
-        "--dtype", choices=("float16", "float32"), default="float16", help="of kept maps (default: float16)"
+        "--dtype",
+        choices=("float16", "float32", "uint8"),
+        default="float16",
+        help="of kept maps; uint8 holds each map in 253 steps (default: float16)",
     )
     scan.add_argument("--channels", type=arguments.channels, metavar="0:16,40", help="only these channels")
     scan.add_argument(
@@ -211,13 +214,11 @@ def _opening(options: argparse.Namespace) -> dict[str, Any]:
 def _summary(store: Store) -> list[str]:
     """What the last run of a scan has come to, in a few lines."""
     about = store.provenance["runs"][-1]
-    counts, already = about["images"], about["already"]
-    new = sum(counts.values()) - already
+    counts = store.outcomes
+    new = sum(counts.values()) - about["already"]
     seconds = max(about["seconds"], 1e-3)
-    words = [f"{count:,} {word}" for word, count in sorted(counts.items(), key=lambda each: each[0] != "done")]
-    lines = [
-        f"{counted(store.plan.images, 'image')} in {store.storage}: {', '.join(words)}; {already:,} were there already"
-    ]
+    words = [f"{count:,} {word}" for word, count in counts.items() if count]
+    lines = [f"{counted(store.plan.images, 'image')} in {store.storage}: {', '.join(words)}"]
     if new:
         lines.append(f"{new:,} in {seconds:,.1f} s, {new / seconds:,.0f} a second")
     if about["changed"]:

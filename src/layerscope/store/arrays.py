@@ -14,12 +14,14 @@ import numpy as np
 
 from ..errors import LibraryMissing
 from .plan import Kept, Plan
+from .quantised import HOLE
 
 MAPS, POOLED = "maps.zarr", "pooled.zarr"
 CHUNK = 100_000  # bytes before they are packed
 TOGETHER = 8  # images in a chunk, and channels of small maps
 AXES = {0: (), 1: ("n",), 2: ("y", "x"), 3: ("d", "y", "x")}
 POOLS = {"mean": "float32", "max": "float32", "argmax": "int32"}
+ENDS = {"min": "float32"}  # with the maximum, the scale of maps in bytes
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Array:
 
     @property
     def fill(self) -> Any:
-        """What stands where there is nothing: NaN, or -1 in whole numbers."""
-        return np.nan if np.dtype(self.dtype).kind == "f" else -1
+        """What stands where there is nothing: NaN, the code of it in a byte, or -1 in other whole numbers."""
+        return np.nan if np.dtype(self.dtype).kind == "f" else HOLE if self.dtype == "uint8" else -1
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -109,10 +111,11 @@ def map_array(plan: Plan, kept: Kept) -> Array:
 
 
 def pooled_arrays(plan: Plan, kept: Kept) -> dict[str, Array]:
-    """The arrays of what each image's maps come to: mean, maximum and its place, for each channel."""
+    """The arrays of what each image's maps come to: mean, maximum and its place, the minimum with maps in bytes."""
     names, shape = ("image", f"{kept.name}_channel"), (plan.unit, len(kept.channels))
+    pools = POOLS | (ENDS if plan.quantised else {})
     return {
-        name: Array(f"{POOLED}/{kept.name}/{name}", shape, dtype, names, _about(kept)) for name, dtype in POOLS.items()
+        name: Array(f"{POOLED}/{kept.name}/{name}", shape, dtype, names, _about(kept)) for name, dtype in pools.items()
     }
 
 

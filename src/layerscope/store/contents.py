@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,7 @@ from ..safe_text import counted
 from . import reading
 from .gallery import Held
 from .manifest import read_manifest
-from .plan import Kept, Plan
+from .plan import PROVENANCE, Kept, Plan
 from .receipts import DONE, Outcome, Receipt, read_receipt, store_digest
 from .storage import Storage
 from .table import Table
@@ -25,6 +26,8 @@ from .tally import Tally
 
 if TYPE_CHECKING:
     import xarray
+
+NOT_DONE = "not done"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +61,27 @@ class Contents:
     def provenance(self) -> dict[str, Any]:
         """When, where and how the runs of the scan were made."""
         try:
-            about: dict[str, Any] = json.loads(self.storage.get("provenance.json"))
+            about: dict[str, Any] = json.loads(self.storage.get(PROVENANCE))
         except FileNotFoundError:
             return {"runs": []}
         return about
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """What became of every image in the last run that came to its end, each counted once.
+
+        `done` in that run, `already there`, `changed since` (and done again), `missing` or `broken`. Before a run has come to
+        its end: `done`, `missing`, `broken` and `not done`.
+
+        >>> from layerscope.store.example import example_store
+        >>> example_store().outcomes["broken"]
+        0
+        """
+        if runs := self.provenance["runs"]:
+            counts: dict[str, int] = runs[-1]["outcomes"]
+            return counts
+        done = [image.outcome for receipt in self.receipts if receipt is not None for image in receipt.images]
+        return {**Counter(done), NOT_DONE: len(self.ids) - len(done)}
 
     @property
     def digest(self) -> str:
@@ -95,7 +115,7 @@ class Contents:
         columns: dict[str, Any] = {"image": self.ids}
         if any(self.labels):
             columns["label"] = self.labels
-        columns["outcome"] = ["not done" if one is None else one.outcome for one in found]
+        columns["outcome"] = [NOT_DONE if one is None else one.outcome for one in found]
         columns["reason"] = ["" if one is None else one.reason for one in found]
         done = sum(one is not None and one.outcome == DONE for one in found)
         return Table(columns, f"{counted(len(found), 'image')}, {done} of them done")

@@ -29,10 +29,9 @@ from ..inputs import preprocess
 from ..inputs.photo import Photo
 from ..inputs.photo import read as read_photo
 from .ahead import read_ahead
-from .arrays import import_zarr, map_array
 from .passing import Pairs, forget, passed, sample_rows
 from .plan import Kept, Plan
-from .reading import pooled_rows
+from .reading import map_array, pooled_rows
 from .receipts import DONE, Outcome, Receipt, checksum, sealed, unsealed
 from .sources.origins import digest_of
 from .storage import Storage
@@ -201,7 +200,7 @@ class Gallery:
             return self._again(unit, pairs, scope) if found is None else found
         found, first = {}, unit * plan.unit
         for kept in plan.layers:
-            array = import_zarr().open_array(storage.zarr(), path=map_array(plan, kept).name, mode="r")
+            array = map_array(storage, plan, kept)
             rows, channels = pairs[kept.name]
             if len(rows):
                 found[kept.name] = _halves(array[first : first + plan.unit][rows - first, channels])

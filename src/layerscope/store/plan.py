@@ -9,16 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from .._version import __version__
 from ..core.layer import Layer, kind_in_words
 from ..core.npz import layer_fields, layer_of
 from ..errors import BadOption
 from ..files import parsing
+from ..surface import option
 from .storage import Storage
 
-NAME = "store.json"
-FORMAT = 1
+NAME, PROVENANCE = "store.json", "provenance.json"
+FORMAT = 2
 KEEPS = ("pooled", "maps", "stats")
-DTYPES = ("float16", "float32")
+DTYPES = ("float16", "float32", "uint8")
 WORDS = {
     "model": "model",
     "digest": "weights",
@@ -90,6 +92,11 @@ class Plan:
         return -(-self.images // self.unit)
 
     @property
+    def quantised(self) -> bool:
+        """Whether maps are kept in bytes."""
+        return self.keep == "maps" and self.dtype == "uint8"
+
+    @property
     def makers(self) -> str:
         """The hash of all that makes the results, which each receipt holds."""
         about = {name: value for name, value in self.fields().items() if name not in ("images", "labels")}
@@ -113,12 +120,25 @@ class Plan:
             return None
         with parsing(NAME, "the plan of a scan"):
             about = json.loads(text)
-            if about["format"] != FORMAT:
-                raise BadOption(
-                    f"{storage} has the format {about['format']}, this version of layerscope reads {FORMAT}"
-                )
+            if about["format"] != FORMAT or about.keys() != {entry.name for entry in fields(cls)}:
+                raise _of_another_version(storage, about["format"])
             layers = tuple(Kept(**{**_tuples(kept), "layer": layer_of(kept["layer"])}) for kept in about.pop("layers"))
             return cls(**{**about, "labels": tuple(about["labels"])}, layers=layers)
+
+
+def _of_another_version(storage: Storage, format: int) -> BadOption:
+    """What is wrong with a store whose plan another version of layerscope has written."""
+    try:
+        version = json.loads(storage.get(PROVENANCE))["runs"][-1]["versions"]["layerscope"]
+    except (FileNotFoundError, ValueError, LookupError, TypeError):  # its first run hasn't come to its end
+        version = ""
+    by = f"layerscope {version}" if version else "another version of layerscope"
+    newer = isinstance(format, int) and format > FORMAT
+    instead = "upgrade layerscope" if newer else "read it with that version"
+    return BadOption(
+        f"{storage} is a store of format {format}, which {by} has written; layerscope {__version__} reads format {FORMAT}",
+        f"{instead}, or scan into another {option('store')}",
+    )
 
 
 def vars_of(kept: Kept) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""What the first images tell of a scan: the layers with their sizes, a batch that fits into memory, how long an image takes."""
+"""What the first images tell of a scan: the layers with their sizes, the fastest batch that fits, how long an image takes."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
@@ -27,15 +27,22 @@ if TYPE_CHECKING:
 
 LOOKED_AT, READ = 64, 4  # samples among which so many are looked for that can be read
 USUAL, USUAL_ELSEWHERE = 32, 128  # images at a time, on the processor and on other devices
+SIZES = (8, 16, 32, 64, 128, 256)  # images at a time that are timed
+SECONDS, SHARE = 2.0, 0.1  # what timing may take, and of the whole scan
+CLOSE = 1.05  # a smaller batch is as good as the fastest if an image takes no longer than this
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What was seen: the layers, the images that run at a time, the seconds that one takes to be read and run."""
+    """What was seen: the layers, the images that run at a time, the seconds that one takes to be read and run.
+
+    `timed` are the seconds that the model takes for an image, by the images at a time.
+    """
 
     layers: tuple[Kept, ...]
     batch: int
     seconds: float
+    timed: Mapping[int, float] = field(default_factory=dict)
 
 
 def look(scope: Scope, samples: Sequence[Sample], question: Question, *, batch: int | None, unit: int) -> Probe:
@@ -48,7 +55,48 @@ def look(scope: Scope, samples: Sequence[Sample], question: Question, *, batch: 
     maps, size = _maps(scope, ready, question, wanted=scope.plan.batch or batch or usual_batch(scope, unit))
     again, few = time.perf_counter(), _batch(scope, ready, _tried(scope, size))
     run_batch(scope, few, question, {})
-    return Probe(_kept(maps), size, reading + (time.perf_counter() - again) / len(few.ids))
+    each = (time.perf_counter() - again) / len(few.ids)
+    if batch is None and scope.plan.batch is None and ready:
+        budget = min(SECONDS, SHARE * len(samples) * (reading + each))
+        timed = _timed(scope, ready, question, sizes=[one for one in SIZES if one <= unit], each=each, budget=budget)
+    else:
+        timed = {}
+    if timed:
+        best = min(timed.values())
+        size = min(one for one, seconds in timed.items() if seconds <= CLOSE * best)
+        each = timed[size]
+    return Probe(_kept(maps), size, reading + each, timed)
+
+
+def _timed(
+    scope: Scope, ready: Sequence[Ready], question: Question, *, sizes: Sequence[int], each: float, budget: float
+) -> dict[int, float]:
+    """The seconds of an image in batches of these sizes, of those for which there is time and memory.
+
+    `each` is what an image is thought to take, until one was timed.
+    """
+    timed: dict[int, float] = {}
+    end = time.perf_counter() + budget
+    for size in sizes:
+        if time.perf_counter() + 2 * size * min(timed.values(), default=each) > end:
+            break
+        batch = _batch(scope, ready, size)
+        try:
+            # The first run of a size is slower: it is compiled, and takes its memory.
+            run_batch(scope, batch, question, {}, check=partial(_check, Room(None, kept=False), batch))
+        except CaptureTooLarge:
+            break
+        enough = time.perf_counter() + budget / len(sizes) / 2
+        took = float("inf")
+        while True:
+            begun = time.perf_counter()
+            run_batch(scope, batch, question, {})
+            now = time.perf_counter()
+            took = min(took, now - begun)
+            if now >= enough:
+                break
+        timed[size] = took / size
+    return timed
 
 
 def _on_processor(scope: Scope) -> bool:

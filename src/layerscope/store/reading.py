@@ -16,6 +16,7 @@ from ..files import parsing
 from ..surface import option
 from .arrays import MAPS, POOLED, import_zarr
 from .plan import Kept, Plan
+from .quantised import Quantised
 from .receipts import Receipt
 from .storage import Storage
 from .summary import DAMAGED, read_summary
@@ -88,13 +89,16 @@ def pooled_rows(storage: Storage, kept: Kept, rows: np.ndarray) -> np.ndarray:
 
 
 def map_array(storage: Storage, plan: Plan, kept: Kept) -> Any:
-    """The zarr array `[image, channel, *spatial]` of a layer's maps."""
+    """The array `[image, channel, *spatial]` of a layer's maps, read as it is indexed: of zarr, or of bytes on their scales."""
     if plan.keep != "maps":
         raise BadOption(
             f"the store holds no maps: it was filled with keep={plan.keep!r}", f"scan with {option('keep', 'maps')}"
         )
     with _whole(storage, f"{MAPS}/{kept.name}"):
-        return _open(storage, f"{MAPS}/{kept.name}")
+        array = _open(storage, f"{MAPS}/{kept.name}")
+        if not plan.quantised:
+            return array
+        return Quantised(array, *(_open(storage, f"{POOLED}/{kept.name}/{end}") for end in ("min", "max")))
 
 
 def feature_map(
@@ -162,7 +166,10 @@ def _open(storage: Storage, name: str) -> Any:
 
 def data_array(storage: Storage, plan: Plan, kept: Kept, ids: Sequence[str]) -> Any:
     """The maps of a layer for xarray, which reads what is looked at."""
-    map_array(storage, plan, kept)  # raises where there are none
+    array = map_array(storage, plan, kept)  # raises where there are none
     xarray = library("xarray", "maps()", "; feature_map() needs none")
-    data = xarray.open_zarr(storage.zarr(), group=MAPS, consolidated=False, chunks=None)[kept.name]
+    if isinstance(array, Quantised):
+        data = xarray.DataArray(xarray.Variable(array.dimensions, array.lazily()), name=kept.name)
+    else:
+        data = xarray.open_zarr(storage.zarr(), group=MAPS, consolidated=False, chunks=None)[kept.name]
     return data.assign_coords({"image": list(ids), data.dims[1]: list(kept.channels)})

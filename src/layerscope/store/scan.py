@@ -27,8 +27,8 @@ from .engines import ENGINES, Job, run
 from .estimate import ask, estimate
 from .gallery import write_gallery
 from .manifest import read_manifest, units, write_manifest
-from .plan import DTYPES, KEEPS, Plan, differences, recipe_fields
-from .probe import look
+from .plan import DTYPES, KEEPS, PROVENANCE, Plan, differences, recipe_fields
+from .probe import Probe, look
 from .receipts import Receipt
 from .samples import Listing, list_samples
 from .state import State, outcomes, state_of
@@ -39,8 +39,6 @@ from .unit import Spec
 
 if TYPE_CHECKING:
     from ..scope.scope import Scope
-
-PROVENANCE = "provenance.json"
 
 
 @keywords
@@ -90,10 +88,12 @@ def scan(
         store: The folder of the store, made where it isn't there, or a URL such as `s3://bucket/run`.
         keep: What is kept of each image: `"pooled"` (mean, maximum and its place for each channel), `"maps"` (the maps, and
             that), or `"stats"` (nothing but the statistics of all images).
-        dtype: The type of kept maps, `"float16"` or `"float32"`. Statistics are those of the model's own values.
+        dtype: The type of kept maps, `"float16"`, `"float32"` or `"uint8"`, which holds each map in 253 steps from its smallest
+            to its largest value, and is read as float32. Statistics are those of the model's own values.
         channels: Keep only these, as for `capture`.
         top: How many images with the largest values are remembered for each channel.
-        batch: How many images at a time; `None`: as many as fit, found once and stored.
+        batch: How many images at a time; `None`: as many as are fastest and fit, found once and stored. Another batch rounds
+            differently in the last bits.
         unit: How many images are committed together.
         labels_from: What gives images their classes: `"auto"`, `"folder"`, the name of a column, or `None`.
         column: The column of paths or images, where its name doesn't tell.
@@ -140,18 +140,18 @@ def scan(
         done = _Scan(scope, storage, question).resumed(listing, wanted)
         spec = Spec(storage, done.plan, question, model, {} if model is scope else opening)
         left = sum(map(len, done.state.todo))
-        ask(estimate(storage, done.plan, images=left, seconds=done.seconds / workers), yes=flag("yes", yes))
+        ask(estimate(storage, done.plan, images=left, seconds=done.seen.seconds / workers), yes=flag("yes", yes))
         done.write(storage)
         receipts = dict(done.state.done)
         pace = Pace()
         with work(left, "images", note=pace.note) as step:
-            job = Job(spec, done.state.todo, scope, pace.telling(step), workers, address, gpus_per_worker)
-            for receipt in run(engine, job):
+            job = Job(spec, done.state.todo, scope, pace.telling(step), workers, address, gpus_per_worker, engine)
+            for receipt in run(job):
                 receipts[receipt.unit] = receipt
         units_took = pace.seconds()
         write_summary(storage, done.plan, receipts)
         write_gallery(spec, done.samples, scope, receipts)
-        about = {"engine": engine, "workers": workers, "units_took": units_took}
+        about = {"engine": engine, "workers": workers, "threads": job.threads, "units_took": units_took}
         _write_provenance(storage, done, receipts, start=start, about=about)
     return open_store(storage)
 
@@ -203,12 +203,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A scan as it is to go on: the plan, the samples, what is done, and the seconds that an image takes."""
+    """A scan as it is to go on: the plan, the samples, what is done, and what the first images told."""
 
     plan: Plan
     samples: Listing
     state: State
-    seconds: float
+    seen: Probe
 
     def write(self, storage: Storage) -> None:
         """Write what describes the store, where it is not there yet as it should be."""
@@ -260,7 +260,7 @@ class _Scan:
             )
         with work(len(samples), "images looked at") as step:
             state = state_of(self.storage, plan, samples, step=step) if old else _everything(samples, plan)
-        return Resumed(plan, samples, state, seen.seconds)
+        return Resumed(plan, samples, state, seen)
 
 
 def _everything(samples: Listing, plan: Plan) -> State:
@@ -275,12 +275,12 @@ def _write_provenance(
         before = json.loads(storage.get(PROVENANCE))["runs"]
     except (FileNotFoundError, ValueError, KeyError):
         before = []
-    counts = outcomes(list(receipts.values()))
     run_now = {
         **about,
         "begun": datetime.fromtimestamp(start, timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(time.time() - start, 3),
-        "images": counts,
+        "outcomes": outcomes(receipts, done.state),
+        "batches_timed": {str(size): seconds for size, seconds in done.seen.timed.items()},
         "already": sum(len(receipt.images) for receipt in done.state.done.values()),
         "changed": done.state.changed,
         "damaged": done.state.damaged,

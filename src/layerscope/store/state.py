@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ..errors import ImageNotReadable
 from .manifest import Unit, may_have_changed, units
 from .plan import Plan
-from .receipts import DONE, MISSING, Receipt, checksum, name_of, read_receipt
+from .receipts import BROKEN, DONE, MISSING, Receipt, checksum, name_of, read_receipt
 from .samples import Listing, Sample
 from .sources.origins import digest_of
 from .storage import Storage
 
 READERS = 4
 VERIFIED = 20 << 30  # bytes: of a larger store the sizes of files are compared, `check` reads all of it
+ALREADY, CHANGED = "already there", "changed since"
+OUTCOMES = (DONE, ALREADY, CHANGED, MISSING, BROKEN)
 MARGIN = 2.0  # seconds by which the clocks of images and store may differ
 
 
@@ -95,10 +97,16 @@ def damage(storage: Storage, receipt: Receipt, sizes: Mapping[str, int], *, whol
             yield f"{name} holds other bytes than were written"
 
 
-def outcomes(receipts: Sequence[Receipt]) -> dict[str, int]:
-    """How many images had each outcome."""
-    counts: dict[str, int] = {DONE: 0}
-    for receipt in receipts:
+def outcomes(receipts: Mapping[int, Receipt], before: State) -> dict[str, int]:
+    """What became of every image in a run that found the store in the state `before`; each image counts once."""
+    counts = dict.fromkeys(OUTCOMES, 0)
+    changed = set(before.changed)
+    for number, receipt in receipts.items():
         for image in receipt.images:
-            counts[image.outcome] = counts.get(image.outcome, 0) + 1
+            if image.outcome != DONE:
+                counts[image.outcome] += 1
+            elif image.id in changed:
+                counts[CHANGED] += 1
+            else:
+                counts[ALREADY if number in before.done else DONE] += 1
     return counts

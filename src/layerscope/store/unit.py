@@ -26,6 +26,7 @@ from .arrays import map_array, pooled_arrays
 from .manifest import Unit
 from .passing import Largest, Passing
 from .plan import Kept, Plan
+from .quantised import codes_of, lowest
 from .receipts import Outcome, Receipt, checksum, name_of
 from .storage import Storage
 from .tally import Counter, encode
@@ -128,6 +129,7 @@ class Filled:
         self.outcomes: list[Outcome] = []
         self.counters = {kept.name: Counter(plan.unit, len(kept.channels), plan.top) for kept in plan.layers}
         self.maps = {kept.name: map_array(plan, kept).empty() for kept in plan.layers if plan.keep == "maps"}
+        self.lows = {name: np.full(codes.shape[:2], np.nan, np.float32) for name, codes in self.maps.items()}
         self.beyond = {kept.name: 0 for kept in plan.layers}
 
     def batches(self, results: Iterable[Ready], tell: Tell) -> Iterator[tuple[list[int], list[Ready]]]:
@@ -160,7 +162,10 @@ class Filled:
                 self.beyond[kept.name] += int((np.isinf(halves) & np.isfinite(values)).sum())
             if self.passing is not None:
                 self.passing.take(kept.name, np.array(rows) + self.unit.first, counter.high[rows], halves)
-            if kept.name in self.maps:
+            if self.plan.quantised:
+                self.lows[kept.name][rows] = low = lowest(values)
+                self.maps[kept.name][rows] = codes_of(values, low, counter.high[rows])
+            elif kept.name in self.maps:
                 self.maps[kept.name][rows] = halves if self.plan.dtype == "float16" else values
 
     def write(self, storage: Storage) -> Receipt:
@@ -198,7 +203,8 @@ class Filled:
             yield map_array(self.plan, kept), self.maps[kept.name]
         if self.plan.keep != "stats":
             pooled, counter = pooled_arrays(self.plan, kept), self.counters[kept.name]
-            yield from zip(pooled.values(), (counter.mean, counter.high, counter.place), strict=True)
+            ends = (self.lows[kept.name],) if self.plan.quantised else ()
+            yield from zip(pooled.values(), (counter.mean, counter.high, counter.place, *ends), strict=True)
 
 
 def _outcome(one: Ready) -> Outcome:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ...errors import BadOption
-
 if TYPE_CHECKING:
     from ...scope.scope import Scope
     from ..manifest import Unit
@@ -33,11 +31,25 @@ class Job:
     workers: int = 1
     address: str | None = None
     gpus_per_worker: float | None = None
+    engine: str = "local"
+
+    @property
+    def processes(self) -> int:
+        """How many processes work where this machine does; 1 is this one."""
+        return max(1, min(self.workers, len(self.units)))
+
+    @property
+    def threads(self) -> int | None:
+        """How many threads the model runs in, in each process; `None` where a cluster that runs already decides."""
+        from .worker import threads_each, threads_of
+
+        if self.address is not None:
+            return None
+        alone = self.engine == "local" and self.processes == 1
+        return threads_of(self.scope._reader.name) if alone else threads_each(self.workers)
 
 
-def run(engine: str, job: Job) -> Iterator[Receipt]:
+def run(job: Job) -> Iterator[Receipt]:
     """The receipts of a job's units as they come, in whatever order."""
-    if engine not in ENGINES:
-        raise BadOption(f"engine={engine!r}: use {' or '.join(map(repr, ENGINES))}")
-    receipts: Iterator[Receipt] = import_module(f".{engine}", __package__).receipts(job)
+    receipts: Iterator[Receipt] = import_module(f".{job.engine}", __package__).receipts(job)
     return receipts

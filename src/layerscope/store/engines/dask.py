@@ -9,7 +9,9 @@ from typing import Any
 
 from ...core.tables import library
 from ...errors import BadOption, one_line
+from ..manifest import Unit
 from ..receipts import Receipt
+from ..unit import Spec
 from . import Job
 from .worker import check_travels, do_units
 
@@ -28,7 +30,7 @@ def receipts(job: Job) -> Iterator[Receipt]:
 
         def submit(unit: Any) -> Any:
             # Not pure: a unit is done again where its files are gone, though it was done before.
-            return client.submit(do_units, spec, [unit], retries=RETRIES, pure=False)
+            return client.submit(_do, spec, [unit], job.threads, retries=RETRIES, pure=False)
 
         most = WAITING * max(job.workers, len(client.scheduler_info(n_workers=-1)["workers"]))
         coming = distributed.as_completed([submit(unit) for unit in islice(units, most)])
@@ -45,6 +47,13 @@ def receipts(job: Job) -> Iterator[Receipt]:
             for receipt in done:
                 job.tell(len(receipt.images), len(receipt.failures))
                 yield receipt
+
+
+def _do(spec: Spec, units: list[Unit], threads: int | None) -> list[Receipt]:
+    """Do some units on a worker, by default with as many threads as it has: one unit at a time uses all of them."""
+    from distributed import get_worker
+
+    return do_units(spec, units, threads or get_worker().state.nthreads)
 
 
 @contextmanager

@@ -14,36 +14,35 @@ from ..manifest import Unit
 from ..receipts import Receipt
 from ..unit import Spec, process
 from . import Job
-from .worker import check_travels, do, end_with, take_share
+from .worker import check_travels, do, end_with
 
 
 def receipts(job: Job) -> Iterator[Receipt]:
     """Do the units in this process, or in as many as there are workers."""
-    workers = min(job.workers, len(job.units))
-    if workers > 1:
-        yield from _by_processes(job, workers)
+    if job.processes > 1:
+        yield from _by_processes(job, job.processes)
     else:
         yield from process(job.spec, job.units, job.scope, job.tell)
 
 
-_SPEC: list[Spec] = []  # of a worker, sent once and not with each unit
+_SPEC: list[tuple[Spec, int]] = []  # of a worker, sent once and not with each unit
 
 
-def _begin(spec: Spec, workers: int, parent: int) -> None:
-    _SPEC[:] = [spec]
+def _begin(spec: Spec, threads: int, parent: int) -> None:
+    _SPEC[:] = [(spec, threads)]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    take_share(workers)
     end_with(parent)
 
 
 def _do(unit: Unit) -> Receipt:
-    return do(_SPEC[0], unit)
+    spec, threads = _SPEC[0]
+    return do(spec, unit, threads)
 
 
 def _by_processes(job: Job, workers: int) -> Iterator[Receipt]:
     check_travels(job.spec)
     # Not forked: threads of frameworks and of zarr don't survive that.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (job.spec, workers, os.getpid()))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (job.spec, job.threads or 1, os.getpid()))
     waiting: set[Future[Receipt]] = set()
     try:
         for unit in job.units:

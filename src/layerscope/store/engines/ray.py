@@ -30,11 +30,12 @@ def receipts(job: Job) -> Iterator[Receipt]:
         task = ray.remote(do_units).options(
             num_cpus=1, num_gpus=job.gpus_per_worker or 0, max_retries=RETRIES, retry_exceptions=False
         )
+        threads = job.threads or 1  # of a cluster that runs already: one for each processor that a task takes
         spec, units = ray.put(job.spec), iter(job.units)
-        waiting = [task.remote(spec, [unit]) for unit in islice(units, 3 * _workers(ray, job))]
+        waiting = [task.remote(spec, [unit], threads) for unit in islice(units, 3 * _workers(ray, job))]
         while waiting:
             (done, *_), waiting = ray.wait(waiting)
-            waiting += [task.remote(spec, [unit]) for unit in islice(units, 1)]
+            waiting += [task.remote(spec, [unit], threads) for unit in islice(units, 1)]
             for receipt in _result(ray, done):
                 job.tell(len(receipt.images), len(receipt.failures))
                 yield receipt

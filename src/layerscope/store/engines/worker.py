@@ -7,7 +7,8 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ...errors import BadOption, one_line
@@ -18,39 +19,80 @@ if TYPE_CHECKING:
     from ..manifest import Unit
     from ..receipts import Receipt
 
-# What the libraries that compute read when they are imported, our own setting for ONNX Runtime among them.
-THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "LAYERSCOPE_ONNX_THREADS",
-    "LAYERSCOPE_TFLITE_THREADS",
-)
+ONNX, TFLITE, ALL = "LAYERSCOPE_ONNX_THREADS", "LAYERSCOPE_TFLITE_THREADS", "OMP_NUM_THREADS"
+# What libraries read when they are imported or open a model. Clusters set the first of them for their workers themselves.
+USUAL = (ALL, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+OTHERS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", ONNX, TFLITE)
 _SCOPES: dict[str, Scope] = {}  # of this process, by what makes the results
+_ONE = threading.Lock()  # a model runs in one thread at a time, also where a cluster gives a process several
 
 
-def do(spec: Spec, unit: Unit) -> Receipt:
-    """Do one unit; the model is opened for the first one."""
+def do(spec: Spec, unit: Unit, threads: int) -> Receipt:
+    """Do one unit with so many threads, which are as they were afterwards; the model is opened for the first one."""
     makers = spec.plan.makers
-    if makers not in _SCOPES:
-        _SCOPES.clear()
-        _SCOPES[makers] = opened(spec)
-        if (torch := sys.modules.get("torch")) is not None and os.environ.get(THREADS[0]):
-            torch.set_num_threads(int(os.environ[THREADS[0]]))
-    (receipt,) = process(spec, [unit], _SCOPES[makers])
+    with _ONE, pinned(threads) as pin:
+        if makers not in _SCOPES:
+            _SCOPES.clear()
+            _SCOPES[makers] = opened(spec)
+            pin()
+        (receipt,) = process(spec, [unit], _SCOPES[makers])
     return receipt
 
 
-def do_units(spec: Spec, units: Sequence[Unit]) -> list[Receipt]:
-    """Do some units on a worker of a cluster, which has the threads that its environment says."""
-    return [do(spec, unit) for unit in units]
+def do_units(spec: Spec, units: Sequence[Unit], threads: int) -> list[Receipt]:
+    """Do some units on a worker of a cluster."""
+    return [do(spec, unit, threads) for unit in units]
 
 
-def take_share(workers: int) -> None:
-    """Leave other workers of this machine their threads, before a model is opened; what the user has set stays."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for name in THREADS:
-        os.environ.setdefault(name, str(max(1, count // workers)))
+@contextmanager
+def pinned(threads: int) -> Iterator[Callable[[], None]]:
+    """Inside the block libraries compute in so many threads; what it gives does that for those imported meanwhile, too."""
+    before = {name: os.environ.get(name) for name in (*USUAL, *OTHERS)}
+    loaded = sys.modules.get("torch")
+    own = loaded.get_num_threads() if loaded is not None else None
+
+    def pin() -> None:
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.set_num_threads(threads)
+
+    os.environ.update({name: str(threads) for name in before if name in USUAL or before[name] is None})
+    pin()
+    try:
+        yield pin
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if loaded is not None:
+            loaded.set_num_threads(own)
+
+
+def threads_each(workers: int) -> int:
+    """The share of this machine's threads that one of so many workers takes; `OMP_NUM_THREADS` says another number."""
+    return _set(ALL) or max(1, cores() // workers)
+
+
+def threads_of(framework: str) -> int:
+    """How many threads a model of this framework runs in where nobody shares them out, as in this process."""
+    if framework == "torch":
+        count: int = sys.modules["torch"].get_num_threads()
+        return count
+    if framework == "tflite":
+        return _set(TFLITE) or 1
+    return (_set(ONNX) if framework == "onnx" else _set(ALL)) or cores()
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _set(name: str) -> int:
+    """The number that the environment states; 0 where it states none."""
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() else 0
 
 
 def end_with(parent: int) -> None:

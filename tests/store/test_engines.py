@@ -99,6 +99,17 @@ class Killing:
             kill()
 
 
+def test_what_a_lost_worker_was_writing_is_gone_at_the_end(images, tmp_path):
+    def lose(event):
+        if event.what == "images" and event.done >= 8:
+            (tmp_path / "store/receipts/.layerscope-0123456789abcdef.part").write_bytes(b"unfinished")
+
+    small_scan(images, tmp_path / "alone")
+    with ls.progress(lose):
+        small_scan(images, tmp_path / "store", workers=2)
+    assert contents(tmp_path / "store") == contents(tmp_path / "alone")
+
+
 @pytest.fixture
 def importable(monkeypatch, tmp_path):
     """Workers in processes of their own find `helpers` too."""

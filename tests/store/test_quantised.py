@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -28,7 +28,8 @@ def finite_ends(maps):
     return ends
 
 
-@given(arrays.arrays(np.float32, (2, 3, 4, 4), elements=st.floats(width=32)))
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(arrays.arrays(np.float32, (2, 2, 3, 2), elements=st.floats(width=32)))
 def test_values_come_back_within_half_a_step_and_others_as_they_were(maps):
     low, high = finite_ends(maps)
     assert np.array_equal(lowest(maps), low, equal_nan=True)

@@ -148,6 +148,8 @@ def scan(
             job = Job(spec, done.state.todo, scope, pace.telling(step), workers, address, gpus_per_worker, engine)
             for receipt in run(job):
                 receipts[receipt.unit] = receipt
+        if not job.alone:
+            storage.sweep()  # a worker that was lost has left what it was writing
         units_took = pace.seconds()
         write_summary(storage, done.plan, receipts)
         write_gallery(spec, done.samples, scope, receipts)

@@ -39,14 +39,18 @@ class Job:
         return max(1, min(self.workers, len(self.units)))
 
     @property
+    def alone(self) -> bool:
+        """Whether this process does the work itself."""
+        return self.engine == "local" and self.processes == 1
+
+    @property
     def threads(self) -> int | None:
         """How many threads the model runs in, in each process; `None` where a cluster that runs already decides."""
         from .worker import threads_each, threads_of
 
         if self.address is not None:
             return None
-        alone = self.engine == "local" and self.processes == 1
-        return threads_of(self.scope._reader.name) if alone else threads_each(self.workers)
+        return threads_of(self.scope._reader.name) if self.alone else threads_each(self.workers)
 
 
 def run(job: Job) -> Iterator[Receipt]:

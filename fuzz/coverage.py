@@ -1,4 +1,4 @@
-"""The parsers of `targets.py`, led by coverage where atheris is installed: `python -m fuzz.coverage NAME…`.
+"""The parsers of `targets.py`, led by coverage where atheris is installed: `python -m fuzz.coverage NAME… --corpus FOLDER`.
 
 atheris has wheels for CPython 3.11 to 3.13 on Linux. Elsewhere the same functions get blindly mutated inputs.
 """
@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10**9)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--corpus", type=Path, help="where inputs are kept; removed by whoever starts this process")
     parser.add_argument("--blind", action="store_true")
     arguments = parser.parse_args()
     # libFuzzer's own limit looks at the peak of the process, which on Linux is that of the process that started it, too.
@@ -124,16 +125,15 @@ def _instrumented() -> Any:
 def _led(collector: Collector, corpus: Sequence[bytes], arguments: argparse.Namespace, most: int) -> None:
     import atheris
 
-    folder = tempfile.mkdtemp(prefix="fuzz-")
     for index, data in enumerate(corpus):
-        Path(folder, str(index)).write_bytes(data)
-    artifacts = arguments.folder or Path(folder)
+        Path(arguments.corpus, str(index)).write_bytes(data)
+    artifacts = arguments.folder or arguments.corpus
     artifacts.mkdir(parents=True, exist_ok=True)
     flags = [f"-seed={arguments.seed}", f"-runs={arguments.runs}", f"-max_len={most}", "-timeout=30", "-rss_limit_mb=0",
              f"-artifact_prefix={artifacts}/parser-{arguments.names[0]}-", "-print_final_stats=1"]  # fmt: skip
     if arguments.seconds:
         flags.append(f"-max_total_time={max(1, int(arguments.seconds))}")
-    atheris.Setup([sys.argv[0], *flags, folder], collector)
+    atheris.Setup([sys.argv[0], *flags, str(arguments.corpus)], collector)
     atheris.Fuzz()
 
 
@@ -166,8 +166,10 @@ def environment() -> dict[str, str]:
 
 def process(targets: Sequence[str], *flags: str) -> list[dict[str, Any]]:
     """The lines of a process that runs inputs for some parsers."""
-    command = [sys.executable, "-m", "fuzz.coverage", *targets, *flags]
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment())
+    # Not in the process itself: atheris ends it without a word.
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as corpus:
+        command = [sys.executable, "-m", "fuzz.coverage", *targets, *flags, f"--corpus={corpus}"]
+        ended = subprocess.run(command, capture_output=True, text=True, env=environment())
     lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
     if match := re.search(r"stat::number_of_executed_units:\s*(\d+)", ended.stderr):
         lines.append({"runs": int(match[1])})

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -131,10 +132,15 @@ def test_every_past_finding_is_opened_again():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("how", "count"), [("blind", 1000), ("led", 1500)])
-def test_parsers_keep_what_they_promise(how, count, tmp_path):
+def test_parsers_keep_what_they_promise(how, count, tmp_path, monkeypatch):
     if how == "led" and importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris has no wheel for this Python or system")
+    temporary, folder = tmp_path / "temporary", tmp_path / "findings"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("TMPDIR", str(temporary))
     flags = ["--blind"] if how == "blind" else []
-    lines = coverage.process(coverage.names(), f"--runs={count}", "--seed=1", f"--folder={tmp_path}", *flags)
+    lines = coverage.process(coverage.names(), f"--runs={count}", "--seed=1", f"--folder={folder}", *flags)
     (runs,) = [line["runs"] for line in lines if "runs" in line]
     assert runs >= count and len(lines) == 1, lines
+    assert not list(temporary.iterdir())

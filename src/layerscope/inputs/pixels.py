@@ -63,12 +63,14 @@ def planes_of_image(image: Image.Image, name: str, range: Range | None = None, b
         )
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     layered = image.has_transparency_data
+    wanted = f"{mode}A" if layered else mode
     width, height = image.size
     planes = np.empty((height, width, len(mode)), np.uint8)
     step = max(1, STRIPE // width)  # a stripe at a time, so that no second copy of a large image is made on the way
     for top in builtins.range(0, height, step):
-        stripe = image.crop((0, top, width, min(top + step, height)))
-        pixels = np.asarray(stripe.convert(f"{mode}A" if layered else mode))
+        # Pillow copies what it crops and converts, also where nothing is to be done.
+        stripe = image if step >= height else image.crop((0, top, width, min(top + step, height)))
+        pixels = np.asarray(stripe if stripe.mode == wanted else stripe.convert(wanted))
         rows = planes[top : top + step]
         rows[...] = _on_white(pixels) if layered else pixels.reshape(rows.shape)
     return Planes(planes, doubt((int(planes.max()) << 8) + 255, 65535, exact=False) if bits > 8 else ())

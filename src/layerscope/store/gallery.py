@@ -264,7 +264,7 @@ def _seen(sample: Sample, scope: Scope, digest: str) -> tuple[bytes, tuple[int, 
         photo = read_photo(content, id=sample.id, range=scope.preprocess.range)
     except ImageNotReadable:
         return None
-    _, (placement,) = preprocess.batch([photo], scope.preprocess, scope.plan)
+    placement = preprocess.placed(photo, scope.preprocess, scope.plan)
     return _photo(photo, placement, scope.preprocess.fill), placement.input
 
 
@@ -286,7 +286,7 @@ def _photo(photo: Photo, placement: Placement, fill: tuple[int, int, int]) -> by
         shown = padded.resize(size, Image.Resampling.LANCZOS, inner)
     file = io.BytesIO()
     exact = max(size) <= FEW
-    shown.save(file, "WEBP", lossless=exact, quality=100 if exact else QUALITY, method=2)
+    shown.save(file, "WEBP", lossless=exact, quality=100 if exact else QUALITY, method=0)
     return file.getvalue()
 
 

@@ -266,13 +266,13 @@ def peak_beyond(run: Callable[[], object]) -> float:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # else memory freed before would hide what is taken now
     Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is held now
-    start = _status("VmRSS")
+    start = status("VmRSS")
     kept = run()
     del kept
-    return _status("VmHWM") - start
+    return status("VmHWM") - start
 
 
-def _status(field: str) -> float:
+def status(field: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from PIL.WebPImagePlugin import WebPImageFile
 
 from ..core.npz import array_in
 from ..core.placement import Placement
@@ -339,7 +340,8 @@ class Held:
         data = self._read(row, f"photos/{row}")
         if data is None or not data.size:
             return None
-        return np.asarray(Image.open(io.BytesIO(data.tobytes())).convert("RGB"))
+        # Not Image.open, which imports every format before it tries this one.
+        return np.asarray(WebPImageFile(io.BytesIO(data.tobytes())).convert("RGB"))
 
     def placement(self, row: int, photo: np.ndarray) -> Placement:
         """Where the model input lies on the photo of an image: everywhere."""

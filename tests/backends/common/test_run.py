@@ -56,6 +56,45 @@ def test_stacks_of_other_threads_are_walked_while_they_run():
     assert ended.returncode == 0, ended.stderr
 
 
+# Each look finds frames that have no object yet, and garbage that needs the interpreter's lock.
+GARBAGE = """
+import gc, sys, threading, time, types
+from layerscope.backends.common import run
+
+class Cycle:
+    def __init__(self):
+        self.itself, self.local = self, threading.local()
+        self.local.value = 1
+
+def current_frames():
+    enabled = gc.isenabled()
+    gc.disable()
+    Cycle()  # the next object to be created collects it, if any does
+    if enabled:
+        gc.enable()
+    return sys._current_frames()
+
+def work():
+    def inner(depth):
+        return inner(depth - 1) if depth else time.sleep(1e-4)
+    while True:
+        inner(5)
+
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+run.sys = types.SimpleNamespace(_current_frames=current_frames, version_info=sys.version_info)
+gc.set_threshold(1)
+for _ in range(300):
+    time.sleep(3e-4)
+    run.others_inside("/nowhere")
+"""
+
+
+def test_garbage_that_needs_the_interpreters_lock_hangs_no_look_at_the_stacks():
+    ended = subprocess.run([sys.executable, "-c", GARBAGE], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+
+
 def failing(*errors):
     """A run that raises these errors one after another, and what it was given."""
     left, given = list(errors), []

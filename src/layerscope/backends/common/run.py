@@ -172,11 +172,11 @@ def others_inside(
     if threading.active_count() == 1:
         return False
     for _ in range(LOOKS):
-        positions = _positions()
         with _uncollected():
+            positions = _positions()
             inside = any(_is_inside(frame, folders, codes, ended_by) for frame, _ in positions.values())
-        if _positions() == positions:  # else they went on meanwhile, and what was seen is of no moment
-            return inside
+            if _positions() == positions:  # else they went on meanwhile, and what was seen is of no moment
+                return inside
     return True
 
 
@@ -185,9 +185,11 @@ WALK = threading.RLock()  # garbage that is collected before collecting stops ma
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without garbage collection, in Python 3.11, whose `f_back` creates the object that it returns.
+    """Without garbage collection, in Python 3.11, where looking at a frame creates the object that stands for it.
 
-    A collection inside that creation can let the other thread go on; `f_back` is then whatever lies where its frame was.
+    A collection inside that creation can let the other thread go on; `f_back` is then whatever lies where its frame was. And
+    `sys._current_frames` holds the interpreter's lock meanwhile: what frees a `threading.local`, or waits for a thread that
+    ends, would wait forever (https://github.com/python/cpython/issues/106883).
     """
     if sys.version_info[:2] != (3, 11):
         yield

@@ -70,6 +70,7 @@ def _cluster(ray: Any, job: Job) -> Iterator[None]:
             ray.init(address=job.address, log_to_driver=False, logging_level="ERROR")
         elif own:
             ray.init(
+                address="local",  # not whatever cluster runs on this machine
                 num_cpus=job.workers,
                 include_dashboard=False,
                 log_to_driver=False,

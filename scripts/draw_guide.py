@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,13 +16,18 @@ from layerscope.cli import demo
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 TARGET = "tiger cat"
-TOP_CHANNEL, DIGITS = 10, 400
+TOP_CHANNEL = 10
 Made = tuple[str, ls.Picture]
 
 
 def main() -> None:
     """Write every picture of the pages."""
-    pages = (OUT, of_readme()), (OUT / "guide", chain(of_channels(), of_classes())), (OUT / "datasets", of_stores())
+    pages = (
+        (OUT, of_readme()),
+        (OUT / "guide", chain(of_channels(), of_classes())),
+        (OUT / "datasets", of_stores()),
+        (OUT / "digits", of_digits()),
+    )
     for folder, made in pages:
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in made:
@@ -114,14 +120,12 @@ def of_classes() -> Iterator[Made]:
 
 
 def of_stores() -> Iterator[Made]:
-    """What stores of the embedded network answer: over photos of scikit-image and scikit-learn, and over digits."""
+    """What a store of the embedded network answers, over photos of scikit-image and scikit-learn."""
     import skimage
     import sklearn
-    from PIL import Image
-    from sklearn.datasets import load_digits
 
     with tempfile.TemporaryDirectory() as folder:
-        photos, digits = Path(folder, "photos"), Path(folder, "digits")
+        photos = Path(folder, "photos")
         photos.mkdir()
         for package, inside in ((skimage, "data"), (sklearn, "datasets/images")):
             for file in sorted(Path(package.__file__).parent.joinpath(inside).iterdir()):
@@ -129,14 +133,14 @@ def of_stores() -> Iterator[Made]:
                     shutil.copy(file, photos)
         store = ls.scan("demo", photos, demo.MIDDLE, Path(folder, "of_photos"))
         yield "top", store.top(None, TOP_CHANNEL, k=10)
-        data = load_digits()
-        for number, (pixels, digit) in enumerate(zip(data.images[:DIGITS], data.target, strict=False)):
-            digits.joinpath(str(digit)).mkdir(parents=True, exist_ok=True)
-            file = digits / str(digit) / f"{number}.png"
-            Image.fromarray((255 - pixels / 16 * 255).astype("uint8")).resize(
-                (128, 128), Image.Resampling.BICUBIC
-            ).save(file)
-        yield "scatter", ls.scan("demo", digits, "_blocks.10", Path(folder, "of_digits")).scatter()
+
+
+def of_digits() -> Iterator[Made]:
+    """What stores of a network tell that learns digits: `examples/digits.py`."""
+    example = runpy.run_path(str(OUT.parents[1] / "examples" / "digits.py"))
+    with tempfile.TemporaryDirectory() as folder:
+        example["main"](Path(folder))
+        yield from example["pictures"](*(ls.open_store(Path(folder, name)) for name in ("before", "after")))
 
 
 if __name__ == "__main__":

@@ -18,16 +18,38 @@ from layerscope.combinations.registry import RULES
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "docs" / "models.md"
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+DIGITS = ROOT / "examples" / "digits.py"  # takes long; run with fewer digits in a test of its own
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # a script of a user has no filters
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", [path for path in EXAMPLES if path != DIGITS], ids=lambda path: path.stem)
 def test_an_example_runs(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(example), run_name="__main__")
     assert list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_few_digits_are_learned_and_their_stores_answer(tmp_path, capsys):
+    """What the page on them quotes: the lines of code, the columns of the tables, the pictures."""
+    page = (ROOT / "docs" / "digits.md").read_text("utf-8")
+    assert runpy.run_path(str(DIGITS))["main"](tmp_path, count=300, epochs=10) > 0.8
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    tables = [block.splitlines()[0].split() for kind, block in blocks if not kind]
+    heads = [words for words in tables if words[0] in ("channel", "image", "layer")]
+    assert len(heads) == 6 and all(words in printed for words in heads)
+    statements = {
+        ast.dump(node) for node in ast.walk(ast.parse(DIGITS.read_text("utf-8"))) if isinstance(node, ast.stmt)
+    }
+    for kind, block in blocks:
+        if kind:
+            assert {ast.dump(node) for node in ast.parse(block).body} <= statements, block
+    assert {path.stem for path in tmp_path.glob("*.png")} == set(re.findall(r"images/digits/([\w-]+)\.webp", page))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -86,8 +108,9 @@ def test_code_on_models_is_that_of_a_script_which_runs(section):
 
 def test_every_example_is_the_script_of_a_family():
     named = set(re.findall(r"\.\./examples/(\w+)\.py", MODELS.read_text("utf-8")))
-    assert {path.stem for path in (ROOT / "examples").glob("*.py")} - named == {
+    assert {path.stem for path in EXAMPLES} - named == {
         "bare_array",  # no model in it
+        "digits",  # of data sets
         "grad_cam",  # of any family
     }
 

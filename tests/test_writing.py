@@ -45,7 +45,7 @@ ELSEWHERE = {
     "plots/batch_writer.py": {"save": 3},  # Picture.save, FeatureMap.save
     "store/example.py": {"TemporaryDirectory": 1, "makedirs": 1, "save": 1},  # images for examples
     "store/gallery.py": {"save": 1},  # into memory
-    "store/remote.py": {"makedirs": 1},  # of fsspec
+    "store/filesystem.py": {"makedirs": 1},  # of fsspec
     "store/report/parts.py": {"save": 1},  # into memory
     "viewer/inputs.py": {"save": 2},  # into memory
 }

@@ -12,7 +12,8 @@ from helpers.object_store import BUCKET, Faults, faulty, s3_endpoint
 from helpers.stores import contents, small_scan, write_images
 from layerscope import BadOption
 from layerscope.store import remote
-from layerscope.store.remote import Bucket, FileSystem
+from layerscope.store.bucket import Bucket
+from layerscope.store.filesystem import FileSystem
 from layerscope.store.storage import Folder, storage_of
 from layerscope.store.store import open_store
 

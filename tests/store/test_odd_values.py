@@ -1,12 +1,14 @@
 """What a store answers where values aren't finite, are all the same, or beyond a float16: against numpy."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.stores import small_scan, write_images
-from layerscope import BadChannels, BadOption
+from layerscope import BadChannels, BadOption, LayerscopeWarning
 from layerscope.store import vectors
 from layerscope.store.table import Table
 from layerscope.testing.tiny import Step, TinyModel
@@ -88,7 +90,7 @@ def test_images_are_compared_by_the_channels_that_are_finite_in_all(store, maps)
 
 
 def test_channels_without_a_number_are_refused_and_not_the_scan_blamed(store):
-    for ask in (store.top, store.samples, store.similar_channels):
+    for ask in (store.top, partial(store.top, samples=True), store.similar_channels):
         with pytest.raises(BadOption, match="no finite value in any image"):
             ask("odd", NAN)
 
@@ -175,9 +177,19 @@ def test_captions_say_what_is_dead_infinite_or_tied(store):
     assert "isn't known for this layer" in caption(store.top("odd", PLAIN, k=3, view="crop"))
 
 
-def test_maps_beyond_float16_are_said_to_be_drawn_as_infinite(store):
-    assert "beyond ±65,504, the largest float16, maps are drawn as infinite" in caption(store.top("odd", HUGE, k=2))
-    assert "float16" not in caption(store.top("odd", PLAIN, k=2))
+def test_maps_beyond_float16_are_drawn_as_they_are(store, maps, tmp_path):
+    rows, values = maps
+    for keep in ("maps", "pooled"):
+        made = store if keep == "maps" else small_scan(images_of(store), tmp_path, ["odd"], model=model())
+        for row in made.tally("odd").top_image[HUGE][:3].tolist():
+            found = made.gallery.map("odd", HUGE, row)
+            np.testing.assert_allclose(found, values[rows.index(row), HUGE], rtol=1e-3)
+            assert np.abs(found).max() > 65_504
+        assert made.top("odd", HUGE, k=2).cells[0].high == made.tally("odd").top_value[HUGE, 0]
+
+
+def images_of(store):
+    return store.storage.path("").parent / "images"
 
 
 def test_the_peak_is_that_of_the_values_and_not_of_their_float16(tmp_path):
@@ -207,3 +219,47 @@ def test_what_lies_at_a_ceiling_is_active_without_gaps(tmp_path):
     middle = pixels[len(pixels) * 3 // 8 : len(pixels) * 5 // 8]
     assert (np.ptp(middle, -1).max(1) > 0).all()  # every row in colour
     assert np.ptp(pixels[: len(pixels) // 8], -1).max() == 0
+
+
+def sized(sizes):
+    """A model of one channel whose values are those of the photo's red times a number, which `sizes` chooses by it."""
+    return TinyModel(
+        [Step("sized", "Odd", "bchw", lambda x: x[:, :1] * sizes(x[:, 0].mean((1, 2)))[:, None, None, None])]
+    )
+
+
+def plain_images(folder, count=12):
+    """`00.png` … in rising shades of grey."""
+    folder.mkdir()
+    for number in range(count):
+        Image.fromarray(np.full((8, 8, 3), 255 * (number + 1) // count, np.uint8)).save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.mark.parametrize(("size", "words"), [(1e6, "beyond ±65,504 are infinite"), (1e-6, "below 0.00006")])
+def test_maps_that_float16_cant_hold_are_refused_before_the_work(tmp_path, size, words):
+    images = plain_images(tmp_path / "images")
+    wrong = sized(lambda mean: np.full(len(mean), size, np.float32))
+    with pytest.raises(BadOption, match=f"sized: .*{words}.*float32"):
+        small_scan(images, tmp_path / "store", ["sized"], model=wrong, keep="maps")
+    assert not (tmp_path / "store" / "store.json").exists()
+    store = small_scan(images, tmp_path / "store", ["sized"], model=wrong, keep="maps", dtype="float32")
+    assert store.notes == ()
+    np.testing.assert_allclose(store.feature_map("sized", 11).values, size, rtol=1e-6)
+    np.testing.assert_allclose(store.gallery.map("sized", 0, 11), size, rtol=1e-6)
+    assert store.top("sized", 0, k=1).cells[0].high == np.float32(size)
+
+
+def test_maps_that_turn_out_beyond_float16_are_warned_of_and_their_top_is_exact(tmp_path):
+    images = plain_images(tmp_path / "images")
+    late = sized(lambda mean: np.where(mean > 0.95, 1e6, 1).astype(np.float32))
+    with pytest.warns(LayerscopeWarning, match="sized: 64 values beyond ±65,504 are infinite.*float32"):
+        store = small_scan(images, tmp_path / "store", ["sized"], model=late, keep="maps")
+    assert sum(receipt.beyond.get("sized", 0) for receipt in store.receipts) == 64
+    assert np.isinf(store.feature_map("sized", 11).values).all()
+    assert any("keeps float16" in note for note in store.feature_map("sized", 11).notes)
+    assert store.feature_map("sized", 0).notes == ()
+    with pytest.warns(LayerscopeWarning, match="64 values"):
+        store.maps("sized")
+    np.testing.assert_array_equal(store.gallery.map("sized", 0, 11), 1e6)
+    assert "∞" not in caption(store.top("sized", 0, k=2))

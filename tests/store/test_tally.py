@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerscope.store.tally import BINS, Counter, Tally, decode, edges, encode, merged, quantiles
+from layerscope.store.counter import Counter
+from layerscope.store.tally import BINS, Tally, decode, edges, encode, merged, quantiles
 
 NAMES = ("count", "zeros", "positive", "nan", "inf", "low", "high", "histogram", "top_value", "top_image", "top_place")
 

@@ -13,8 +13,9 @@ from ..checks import flag, keywords
 from ..core.progress import work
 from ..memory import amount
 from ..safe_text import counted, printable, writable
+from ..surface import option
 from . import summary
-from .gallery import RECEIPTS
+from .held import RECEIPTS
 from .plan import Plan
 from .receipts import Receipt, name_of, read_receipt
 from .state import READERS, damage
@@ -37,6 +38,7 @@ class Check:
         damaged: What is wrong, a line each; the same `scan` does those units again.
         size: The bytes that were read.
         unfinished: Whether the scan hasn't come to its end yet.
+        repaired: Whether the receipts of damaged units were removed.
     """
 
     units: int
@@ -44,6 +46,7 @@ class Check:
     damaged: tuple[str, ...]
     size: int
     unfinished: bool = False
+    repaired: bool = False
 
     def __bool__(self) -> bool:
         return not self.damaged
@@ -59,9 +62,8 @@ class Check:
         if len(self.damaged) > SHOWN:
             lines.append(f"… {len(self.damaged) - SHOWN} more")
         if self.damaged:
-            lines.append(
-                "the scan that made the store, run once more, does these units again (a store above 20 GB: after --repair)"
-            )
+            repair = "" if self.repaired else f" (a store above 20 GB: after {option('repair', True)})"
+            lines.append(f"the scan that made the store, run once more, does these units again{repair}")
         return writable("\n".join(map(printable, lines)))
 
 
@@ -69,15 +71,10 @@ class Check:
 def check_store(store: Any, *, repair: bool = False) -> Check:
     """Read every file of a store and compare it with the checksum that its receipt states.
 
-    >>> import tempfile
-    >>> import numpy as np
-    >>> import layerscope as ls
-    >>> from layerscope.testing import TinyBackend, tiny_model
-    >>> images = [np.full((8, 8, 3), grey, np.uint8) for grey in range(5)]
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     store = ls.scan(tiny_model(), images, "conv1", folder, backend=TinyBackend(), preprocess="unit", size=8)
-    ...     bool(check_store(folder))
-    True
+    >>> from layerscope.store.example import example_store
+    >>> found = check_store(example_store().storage)
+    >>> bool(found), found.done == found.units
+    (True, True)
 
     Args:
         store: The folder of the store, or its URL.
@@ -108,7 +105,8 @@ def _checked(storage: Storage, plan: Plan, *, repair: bool) -> Check:
             step(1)
     ends = list(_of_the_end(storage, sizes))
     damaged += ends
-    return Check(plan.units, done, tuple(damaged), size, done < plan.units or summary.RECEIPT not in sizes)
+    unfinished = done < plan.units or summary.RECEIPT not in sizes
+    return Check(plan.units, done, tuple(damaged), size, unfinished, repair)
 
 
 def _look(storage: Storage, plan: Plan, sizes: dict[str, int], unit: int) -> tuple[Receipt | None, list[str]]:

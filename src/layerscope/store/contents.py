@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,14 @@ import numpy as np
 
 from ..checks import keywords, one_of
 from ..core.feature_map import FeatureMap
-from ..errors import BadOption
+from ..core.note import Note
+from ..errors import BadOption, LayerscopeWarning
 from ..safe_text import counted
+from ..surface import option
 from . import reading
-from .gallery import Held
-from .manifest import read_manifest
+from .halves import SMALLEST, loss
+from .held import Held
+from .manifest import manifest_lines, names_and_labels
 from .plan import PROVENANCE, Kept, Plan
 from .receipts import DONE, Outcome, Receipt, read_receipt, store_digest
 from .storage import Storage
@@ -58,6 +62,18 @@ class Contents:
         return tuple(image for receipt in self.receipts if receipt is not None for image in receipt.failures)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known of its numbers: the layers whose kept maps aren't what the model gave."""
+        lost = ((reading.path_of(kept), self._lost(kept)) for kept in self.plan.layers)
+        wide = option("dtype", "float32")
+        return tuple(f"{path}: {words} in kept maps; a scan with {wide} keeps them" for path, words in lost if words)
+
+    def _lost(self, kept: Kept) -> str:
+        """What has become of values of a layer in its kept maps, in words."""
+        narrow = self.plan.keep == "maps" and self.plan.dtype == "float16"
+        return loss(self.tally(reading.path_of(kept))) if narrow else ""
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """When, where and how the runs of the scan were made."""
         try:
@@ -89,18 +105,23 @@ class Contents:
         return store_digest(self.storage, self.plan.units)
 
     @cached_property
-    def _rows(self) -> list[dict[str, Any]]:
-        return read_manifest(self.storage)
+    def manifest(self) -> list[bytes]:
+        """A line of JSON for each image, in their order: one of a million is looked at without all others."""
+        return manifest_lines(self.storage)
 
     @cached_property
+    def _names(self) -> tuple[list[str], list[str | None]]:
+        return names_and_labels(self.manifest)
+
+    @property
     def ids(self) -> list[str]:
         """The names of the images in their order."""
-        return [row["id"] for row in self._rows]
+        return self._names[0]
 
-    @cached_property
+    @property
     def labels(self) -> list[str | None]:
         """The class of each image; `None` for those without one."""
-        return [row.get("label") for row in self._rows]
+        return self._names[1]
 
     @property
     def images(self) -> Table:
@@ -135,7 +156,7 @@ class Contents:
         """
         kept, held = self._kept(layer), self._tallies
         if kept.name not in held:
-            held[kept.name] = reading.tally(self.storage, self.plan, kept, self.receipts)
+            held[kept.name] = reading.tally(self.storage, self.plan, kept, lambda: self.receipts)
         return held[kept.name]
 
     def _kept(self, layer: Any) -> Kept:
@@ -177,6 +198,10 @@ class Contents:
             LibraryMissing: xarray isn't installed.
             LayerNotFound: The store has no such layer, or several.
         """
+        if words := self._lost(self._kept(layer)):
+            warnings.warn(
+                LayerscopeWarning(f"{reading.path_of(self._kept(layer))}: {words} in kept maps"), stacklevel=2
+            )
         return reading.data_array(self.storage, self.plan, self._kept(layer), self.ids)
 
     @keywords
@@ -200,7 +225,11 @@ class Contents:
             BadChannels: The store has no such channel of it.
         """
         kept = self._kept(layer)
-        return reading.feature_map(self.storage, self.plan, kept, ids=self.ids, images=images, channels=channels)
+        fm = reading.feature_map(self.storage, self.plan, kept, ids=self.ids, images=images, channels=channels)
+        words = self._lost(kept)
+        if words and (np.isinf(fm.values).any() or np.abs(fm.values).max() < SMALLEST):
+            return replace(fm, notes=(Note("float16", f"The store keeps float16: over the data set {words}"),))
+        return fm
 
     @cached_property
     def gallery(self) -> Held:

@@ -8,35 +8,33 @@ that a killed stage goes on where it was, and an image is read once more for all
 from __future__ import annotations
 
 import io
-import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, floor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from PIL.WebPImagePlugin import WebPImageFile
 
-from ..core.npz import array_in
 from ..core.placement import Placement
 from ..core.progress import work
 from ..errors import ImageNotReadable
-from ..files import parsing
 from ..inputs import preprocess
 from ..inputs.photo import Photo
 from ..inputs.photo import read as read_photo
 from .ahead import read_ahead
+from .halves import narrow
+from .held import BINS, FOLDER, INDEX, Part, all_rows, parts_of
 from .passing import Pairs, forget, passed, sample_rows
 from .plan import Kept, Plan
 from .reading import map_array, pooled_rows
 from .receipts import DONE, Outcome, Receipt, checksum, sealed, unsealed
 from .sources.origins import digest_of
 from .storage import Storage
-from .summary import DAMAGED, damage, read_summary, units_hash
+from .summary import damage, read_summary, units_hash
 from .tally import packed
 from .unit import Spec, reader_count, run
 from .vectors import ranks_of
@@ -45,27 +43,9 @@ if TYPE_CHECKING:
     from ..scope.scope import Scope
     from .samples import Listing, Sample
 
-FOLDER, RECEIPTS, INDEX = "top", "top/receipts", "top/index.npz"
 SIDE = 256  # pixels of the longer side of a photo
 FEW = 64  # pixels up to which a photo is kept exactly
 QUALITY = 85
-BINS = 8
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some of the top images: their rows in the manifest."""
-
-    number: int
-    rows: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{FOLDER}/{self.number:06d}.npz"
-
-    @property
-    def receipt(self) -> str:
-        return f"{RECEIPTS}/{self.number:06d}.json"
 
 
 def rows_by_bins(storage: Storage, plan: Plan, kept: Kept) -> np.ndarray:
@@ -87,23 +67,6 @@ def rows_by_bins(storage: Storage, plan: Plan, kept: Kept) -> np.ndarray:
 def shown_rows(storage: Storage, plan: Plan, kept: Kept) -> np.ndarray:
     """int64 `[channel, image]`: the images that a channel of a layer is shown with, its top and one of each eighth."""
     return np.concatenate([read_summary(storage, kept).top_image, rows_by_bins(storage, plan, kept)], 1)
-
-
-def all_rows(shown: Iterable[np.ndarray], images: int) -> np.ndarray:
-    """Every image of which there is a photo, rising: those that channels are shown with, and those sampled."""
-    rows = np.unique(np.concatenate([*(each.ravel() for each in shown), sample_rows(images)]))
-    return rows[rows >= 0]
-
-
-def parts_of(rows: np.ndarray, size: int) -> list[Part]:
-    """The rows in parts of at most `size`."""
-    starts = range(0, len(rows), size)
-    return [Part(number, tuple(rows[start : start + size].tolist())) for number, start in enumerate(starts)]
-
-
-def part_with(rows: np.ndarray, size: int, row: int) -> str:
-    """The name of the file that holds what there is of an image."""
-    return Part(int(np.searchsorted(rows, row)) // size, ()).name
 
 
 @dataclass(frozen=True)
@@ -159,7 +122,7 @@ class Gallery:
                         maps.setdefault((name, int(channel)), []).append((int(row), one))
         for (name, channel), shown in sorted(maps.items(), key=lambda item: item[0]):
             held[f"rows/{name}/{channel}"] = np.array([row for row, _ in shown], np.int64)
-            held[f"maps/{name}/{channel}"] = np.stack([one for _, one in shown])
+            held[f"maps/{name}/{channel}"] = narrow(np.stack([one for _, one in shown]))
         data = packed(held)
         spec.storage.put(part.name, data)
         about = {"of": self.of, "rows": list(part.rows), "files": {part.name: [len(data), checksum(data)]}}
@@ -194,7 +157,7 @@ class Gallery:
         return pairs
 
     def _maps(self, unit: int, pairs: Pairs, scope: Scope) -> dict[str, np.ndarray]:
-        """Their maps as float16, as the scan had them: from the store, from what the unit left, or by running it anew."""
+        """Their maps, as the scan had them: from the store, from what the unit left, or by running it anew."""
         storage, plan = self.spec.storage, self.spec.plan
         if plan.keep != "maps":
             found = passed(storage, unit, pairs)
@@ -204,7 +167,12 @@ class Gallery:
             array = map_array(storage, plan, kept)
             rows, channels = pairs[kept.name]
             if len(rows):
-                found[kept.name] = _halves(array[first : first + plan.unit][rows - first, channels])
+                found[kept.name] = narrow(array[first : first + plan.unit][rows - first, channels])
+        if plan.dtype == "float16" and self.receipts[unit].beyond:  # of which the store holds infinity
+            again = self._again(unit, pairs, scope)
+            for name, maps in found.items():
+                known = np.isinf(maps) & ~np.isnan(again[name])
+                found[name] = narrow(np.where(known, again[name], maps.astype(np.float32)))
         return found
 
     def _again(self, unit: int, pairs: Pairs, scope: Scope) -> dict[str, np.ndarray]:
@@ -213,7 +181,7 @@ class Gallery:
         good = [receipt.first + at for at, image in enumerate(receipt.images) if image.outcome == DONE]
         wanted = {row for rows, _ in pairs.values() for row in rows.tolist()}
         found = {
-            kept.name: np.full((len(pairs[kept.name][0]), *kept.spatial), np.nan, np.float16) for kept in plan.layers
+            kept.name: np.full((len(pairs[kept.name][0]), *kept.spatial), np.nan, np.float32) for kept in plan.layers
         }
         for start in range(0, len(good), plan.batch):
             rows = good[start : start + plan.batch]
@@ -226,13 +194,8 @@ class Gallery:
                 for at, (row, channel) in enumerate(zip(*pairs[kept.name], strict=True)):
                     if row in ready:
                         place = list(ready).index(row)
-                        found[kept.name][at] = _halves(values[kept.layer.path][place, channel])
-        return found
-
-
-def _halves(values: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return values.astype(np.float16)
+                        found[kept.name][at] = values[kept.layer.path][place, channel]
+        return {name: narrow(maps) for name, maps in found.items()}
 
 
 def write_gallery(spec: Spec, samples: Listing, scope: Scope, receipts: Mapping[int, Receipt]) -> None:
@@ -289,82 +252,3 @@ def _photo(photo: Photo, placement: Placement, fill: tuple[int, int, int]) -> by
     exact = max(size) <= FEW
     shown.save(file, "WEBP", lossless=exact, quality=100 if exact else QUALITY, method=0)
     return file.getvalue()
-
-
-class _Ranges(io.RawIOBase):
-    """A file of a store that is read in ranges, as they are asked for."""
-
-    def __init__(self, storage: Storage, name: str) -> None:
-        self.storage, self.name, self.size, self.at = storage, name, storage.sizes(FOLDER)[name], 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
-        return self.at
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.storage.get_range(self.name, self.at, min(len(buffer), self.size - self.at))
-        buffer[: len(data)] = data
-        self.at += len(data)
-        return len(data)
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """The images that a finished scan has left photos of: `shown` as in `Gallery`, `rows` all of them."""
-
-    storage: Storage
-    plan: Plan
-    shown: Mapping[str, np.ndarray]
-    rows: np.ndarray
-    _archives: dict[str, zipfile.ZipFile] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, storage: Storage, plan: Plan) -> Held:
-        """Those of a store. Raises `FileNotFoundError` where the last stage hasn't begun."""
-        data = storage.get(INDEX)
-        with parsing(INDEX, DAMAGED), zipfile.ZipFile(io.BytesIO(data)) as archive:
-            shown = {kept.name: array_in(archive, kept.name) for kept in plan.layers}
-        return cls(storage, plan, shown, all_rows(shown.values(), plan.images))
-
-    def photo(self, row: int) -> np.ndarray | None:
-        """uint8 `[height, width, 3]`: what the model saw of an image; `None` where the store has no photo of it."""
-        data = self._read(row, f"photos/{row}")
-        if data is None or not data.size:
-            return None
-        # Not Image.open, which imports every format before it tries this one.
-        return np.asarray(WebPImageFile(io.BytesIO(data.tobytes())).convert("RGB"))
-
-    def placement(self, row: int, photo: np.ndarray) -> Placement:
-        """Where the model input lies on the photo of an image: everywhere."""
-        height, width = self._read(row, f"inputs/{row}").tolist()
-        return Placement.whole((photo.shape[0], photo.shape[1]), (height, width))
-
-    def map(self, name: str, channel: int, row: int) -> np.ndarray | None:
-        """float32 `[*spatial]`: the map of the channel at this place in a layer; `None` where the store has none of it."""
-        rows = self._read(row, f"rows/{name}/{channel}")
-        if rows is None or row not in rows:
-            return None
-        values: np.ndarray = self._read(row, f"maps/{name}/{channel}")[int(np.flatnonzero(rows == row)[0])]
-        return values.astype(np.float32)
-
-    def _read(self, row: int, entry: str) -> Any:
-        """An array of the part that an image is in; `None` where it isn't there: the stage isn't done, or the image is gone."""
-        if row not in self.rows:
-            return None
-        name = part_with(self.rows, self.plan.unit, row)
-        with parsing(name, DAMAGED):
-            try:
-                if name not in self._archives:
-                    self._archives[name] = zipfile.ZipFile(io.BufferedReader(_Ranges(self.storage, name), 1 << 16))
-                return array_in(self._archives[name], entry)
-            except KeyError:
-                return None

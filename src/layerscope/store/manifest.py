@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from .sources.origins import FRAME, MEMBER, Files
 from .storage import Storage
 
 NAME = "manifest.jsonl.gz"
+WHAT = "the manifest of a scan"
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,31 @@ def write_manifest(storage: Storage, samples: Listing) -> None:
     storage.put(NAME, packed.getvalue())
 
 
-def read_manifest(storage: Storage) -> list[dict[str, Any]]:
-    """The rows of the manifest; none where there is none yet. Raises `BadOption` where it is damaged."""
+def manifest_lines(storage: Storage) -> list[bytes]:
+    """The lines of the manifest, one for each image; none where there is none yet. Raises `BadOption` where it is damaged."""
     try:
         packed = storage.get(NAME)
     except FileNotFoundError:
         return []
-    with parsing(NAME, "the manifest of a scan"):
-        return [json.loads(line) for line in gzip.decompress(packed).splitlines()]
+    with parsing(NAME, WHAT):
+        return gzip.decompress(packed).split(b"\n")[:-1]
+
+
+def read_manifest(storage: Storage) -> list[dict[str, Any]]:
+    """The rows of the manifest; none where there is none yet. Raises `BadOption` where it is damaged."""
+    with parsing(NAME, WHAT):
+        return [json.loads(line) for line in manifest_lines(storage)]
+
+
+def names_and_labels(lines: Iterable[bytes]) -> tuple[list[str], list[str | None]]:
+    """What the images of some lines are called, and the class of each, `None` for none.
+
+    >>> names_and_labels([b'{"id": "cat.jpg", "size": 9, "source": "cat.jpg"}'])
+    (['cat.jpg'], [None])
+    """
+    with parsing(NAME, WHAT):
+        rows = [json.loads(line) for line in lines]
+        return [row["id"] for row in rows], [row.get("label") for row in rows]
 
 
 def may_have_changed(sample: Sample, moment: float) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..core.npz import array_in
+from .halves import narrow
 from .plan import Plan
 from .storage import Storage
 from .tally import packed
@@ -53,11 +54,11 @@ class Passing:
         self.largest = largest
         self.taken: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {name: [] for name in largest.values}
 
-    def take(self, name: str, rows: np.ndarray, high: np.ndarray, halves: np.ndarray) -> None:
-        """Of float16 `[image, channel, *spatial]` what may be wanted; `high` is `[image, channel]`."""
+    def take(self, name: str, rows: np.ndarray, high: np.ndarray, maps: np.ndarray) -> None:
+        """Of float32 `[image, channel, *spatial]` what may be wanted; `high` is `[image, channel]`."""
         wanted = self.largest.wanted(name, rows, high)
         image, channel = np.nonzero(wanted)
-        self.taken[name].append((rows[image], channel, halves[wanted]))
+        self.taken[name].append((rows[image], channel, narrow(maps[wanted])))
 
     def write(self, storage: Storage, unit: int) -> None:
         held: dict[str, np.ndarray] = {}

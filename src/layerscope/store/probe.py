@@ -19,6 +19,7 @@ from ..scope.input_warning import warn_of_input
 from ..scope.memory import Room
 from ..scope.run import Question, Request
 from .ahead import Ready, batch_of, made_ready
+from .halves import loss_of
 from .plan import Kept, file_names
 from .samples import Sample
 
@@ -36,13 +37,15 @@ CLOSE = 1.05  # a smaller batch is as good as the fastest if an image takes no l
 class Probe:
     """What was seen: the layers, the images that run at a time, the seconds that one takes to be read and run.
 
-    `timed` are the seconds that the model takes for an image, by the images at a time.
+    `timed` are the seconds that the model takes for an image, by the images at a time. `lost` says of layers what would
+    become of their values as float16.
     """
 
     layers: tuple[Kept, ...]
     batch: int
     seconds: float
     timed: Mapping[int, float] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
 
 
 def look(scope: Scope, samples: Sequence[Sample], question: Question, *, batch: int | None, unit: int) -> Probe:
@@ -65,7 +68,8 @@ def look(scope: Scope, samples: Sequence[Sample], question: Question, *, batch: 
         best = min(timed.values())
         size = min(one for one, seconds in timed.items() if seconds <= CLOSE * best)
         each = timed[size]
-    return Probe(_kept(maps), size, reading + each, timed)
+    lost = tuple(f"{path or 'output'}: {words}" for path, fm in maps.items() if (words := loss_of(fm.values)))
+    return Probe(_kept(maps), size, reading + each, timed, lost)
 
 
 def _timed(

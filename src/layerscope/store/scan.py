@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,7 +17,7 @@ from .._version import __version__
 from ..backends.common.run import keep_random_state
 from ..checks import flag, keywords, one_of, optional_whole, real, whole
 from ..core.progress import work
-from ..errors import BadOption
+from ..errors import BadOption, LayerscopeWarning, caller_level
 from ..inputs.recipe import READY
 from ..scope.open import scope_of
 from ..scope.run import Question, provenance
@@ -89,7 +90,8 @@ def scan(
         keep: What is kept of each image: `"pooled"` (mean, maximum and its place for each channel), `"maps"` (the maps, and
             that), or `"stats"` (nothing but the statistics of all images).
         dtype: The type of kept maps, `"float16"`, `"float32"` or `"uint8"`, which holds each map in 253 steps from its smallest
-            to its largest value, and is read as float32. Statistics are those of the model's own values.
+            to its largest value, and is read as float32. `"float16"` is refused where the first images already have values that
+            it can't hold, and warned of where later ones do. Statistics are those of the model's own values.
         channels: Keep only these, as for `capture`.
         top: How many images with the largest values are remembered for each channel.
         batch: How many images at a time; `None`: as many as are fastest and fit, found once and stored. Another batch rounds
@@ -155,7 +157,10 @@ def scan(
         write_gallery(spec, done.samples, scope, receipts)
         about = {"engine": engine, "workers": workers, "threads": job.threads, "units_took": units_took}
         _write_provenance(storage, done, receipts, start=start, about=about)
-    return open_store(storage)
+    made = open_store(storage)
+    for note in made.notes:
+        warnings.warn(LayerscopeWarning(note), stacklevel=caller_level())
+    return made
 
 
 class Pace:
@@ -255,6 +260,11 @@ class _Scan:
             labels=tuple(self.scope.labels or ()),
             images=len(samples),
         )
+        if old is None and seen.lost and (wanted.keep, wanted.dtype) == ("maps", "float16"):
+            layers = "; ".join(seen.lost)
+            raise BadOption(
+                f"maps kept as float16 aren't those of the model: {layers}", f"give {option('dtype', 'float32')}"
+            )
         if old is not None and (wrong := differences(old, plan)):
             raise BadOption(
                 f"{self.storage} holds a scan of another kind: {'; '.join(wrong)}",

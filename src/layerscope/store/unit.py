@@ -23,19 +23,20 @@ from ..scope.capture import join
 from ..scope.run import Question
 from .ahead import Ready, batch_of, read_ahead
 from .arrays import map_array, pooled_arrays
+from .counter import Counter
+from .halves import LARGEST
 from .manifest import Unit
 from .passing import Largest, Passing
 from .plan import Kept, Plan
 from .quantised import codes_of, lowest
 from .receipts import Outcome, Receipt, checksum, name_of
 from .storage import Storage
-from .tally import Counter, encode
+from .tally import encode
 
 if TYPE_CHECKING:
     from ..scope.scope import Scope
 
 MOST_READERS = 8
-LARGEST = 65504.0  # of float16
 TALLIES = "units"
 
 
@@ -161,7 +162,7 @@ class Filled:
             if counter.tally.high.max(initial=0) > LARGEST or counter.tally.low.min(initial=0) < -LARGEST:
                 self.beyond[kept.name] += int((np.isinf(halves) & np.isfinite(values)).sum())
             if self.passing is not None:
-                self.passing.take(kept.name, np.array(rows) + self.unit.first, counter.high[rows], halves)
+                self.passing.take(kept.name, np.array(rows) + self.unit.first, counter.high[rows], values)
             if self.plan.quantised:
                 self.lows[kept.name][rows] = low = lowest(values)
                 self.maps[kept.name][rows] = codes_of(values, low, counter.high[rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,7 @@ from .ground import DIMMED, MIDDLE, PALE, Ground, line_width
 from .rgb import rgb_colors
 
 BLOCK_PIXELS = 1 << 16
+SMALL = 1 << 17  # pixels that are spread at once
 BARE = OWN  # the code where the photo keeps its colours
 
 # How light red, green and blue are (ITU-R BT.601).
@@ -79,6 +80,9 @@ class PhotoGrid:
             height, width = self.place.size
             across = _linear(values, self.place.column_positions[self.columns >= 0].clip(0, width - 1))
             ys = self.place.row_positions[self.rows >= 0].clip(0, height - 1)
+            if 0 < len(ys) * len(columns) <= SMALL:
+                yield slice(0, len(ys)), _linear(across, ys, axis=0)
+                return
             rows = np.floor(ys)
         else:
             across = values[:, columns]
@@ -248,14 +252,21 @@ def lay(box: np.ndarray, grid: PhotoGrid, paint: Paint, ground: Ground | None = 
 
 def _lay_on_grey(box: np.ndarray, grid: PhotoGrid, paint: Paint, ground: Ground) -> None:
     """Photo and map at once, by a table of what each code makes of each level of grey: half the time of one after the other."""
-    under, covers = ground.tones.astype(np.float32)[:, None], paint.covers[:, None].astype(np.float32)
-    table = np.empty((256, 256, 4), np.uint8)
-    table[..., :3] = under + (covers[..., :3] - under) * (covers[..., 3:] / 255) + 0.5
-    colors = table.view(np.uint32).ravel()
+    colors = _mixed(ground.tones.tobytes(), paint.covers.tobytes())
     for rows, codes in _across(grid, paint):
         levels = ground.levels(rows)
         mixed = np.take(colors, codes.astype(np.uint16) << 8 | levels).view(np.uint8)
         box[rows] = Image.frombuffer("RGBX", levels.shape[::-1], mixed).convert("RGB")
+
+
+@lru_cache(maxsize=4)
+def _mixed(tones: bytes, covers: bytes) -> np.ndarray:
+    """uint32 `[65536]`: the colour of each code on each level of grey, the same for all photos of a picture."""
+    under = np.frombuffer(tones, np.uint8).astype(np.float32)[:, None]
+    over = np.frombuffer(covers, np.uint8).reshape(256, 1, 4).astype(np.float32)
+    table = np.empty((256, 256, 4), np.uint8)
+    table[..., :3] = under + (over[..., :3] - under) * (over[..., 3:] / 255) + 0.5
+    return table.view(np.uint32).ravel()
 
 
 def _across(grid: PhotoGrid, paint: Paint) -> Iterator[tuple[slice, np.ndarray]]:
@@ -284,13 +295,13 @@ def _draw_contours(part: np.ndarray, grid: PhotoGrid, paint: Paint) -> None:
         draw_contour(part, values, level, thick)
 
 
-def _linear(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """The values at broken positions along the second axis, in linear proportion between their neighbours."""
+def _linear(values: np.ndarray, positions: np.ndarray, axis: int = 1) -> np.ndarray:
+    """The values at broken positions along an axis, in linear proportion between their neighbours."""
     low = np.floor(positions).astype(int)
-    high = np.minimum(low + 1, values.shape[1] - 1)
-    shares = (positions - low).astype(np.float32).reshape(-1, *[1] * (values.ndim - 2))
-    before = values[:, low]
-    return np.where(shares == 0, before, _between(before, values[:, high], shares))
+    high = np.minimum(low + 1, values.shape[axis] - 1)
+    shares = (positions - low).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1 - axis))
+    before = values.take(low, axis)
+    return np.where(shares == 0, before, _between(before, values.take(high, axis), shares))
 
 
 def _between(before: np.ndarray, after: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -88,6 +88,23 @@ def test_a_store_without_maps_and_images_beside_a_store_are_refused(store, tmp_p
     wording(capsys.readouterr().err)
 
 
+def test_what_opens_a_model_is_refused_beside_a_store(store, tmp_path, capsys):
+    with raises(BadOption, "weights="):
+        ls.view(store, weights="w.h5", browser=False)
+    with raises(BadOption, "preprocess=", "device="):
+        ls.report(str(store.storage), preprocess="unit", device="cpu", path=tmp_path / "r.html")
+    folder = str(store.storage)
+    for line in (
+        ["--range", "0:1"],
+        ["--size", "8", "--trust"],
+        ["--import", "json"],
+        ["--preprocess", "unit", "--fps", "2"],
+    ):
+        assert main(["report", "--store", folder, *line, "-o", str(tmp_path / "r.html")]) == 1
+    assert not (tmp_path / "r.html").exists()
+    wording(capsys.readouterr().err, "--range", "--size, --trust", "--import", "--preprocess, --fps")
+
+
 def test_images_without_a_photo_are_counted(store, monkeypatch):
     photo = type(store.gallery).photo
     monkeypatch.setattr(type(store.gallery), "photo", lambda held, row: None if row == 3 else photo(held, row))

@@ -176,7 +176,7 @@ def store_of(options: argparse.Namespace) -> Store | None:
     """The store that is named in place of a model and its images, as `--store` or as the model."""
     from ..errors import BadOption
     from ..store.store import open_store
-    from ..viewer.stored import refuse_images
+    from ..viewer.stored import refuse_beside
     from ..viewer.stored import store_of as given
 
     if options.store is None and options.model is None:
@@ -187,7 +187,11 @@ def store_of(options: argparse.Namespace) -> Store | None:
         )
     store = given(options.model) if options.store is None else open_store(options.store)
     if store is not None:
-        refuse_images(options.images)
+        more = {"--range": options.range, "--import": options.modules, "--frames": options.frames, "--fps": options.fps}
+        opening = {**_opening(options), "preprocess": options.preprocess}
+        refuse_beside(
+            options.images, opening, [name for name, value in more.items() if value is not None and value != []]
+        )
     return store
 
 

@@ -121,14 +121,18 @@ def check_opened(opening: Mapping[str, Any]) -> None:
     """Raises `BadOption` for options of `open` that are given where the model is open already."""
     if opening.get("weights") is not None:
         _weights_file(opening["weights"])
-    usual = signature(open).parameters
-    late = [name for name, value in opening.items() if not _is_usual(value, usual[name].default)]
-    if late:
+    if late := given_options(opening):
         given = ", ".join(f"{name}=…" for name in late)
         raise BadOption(
             f"{', '.join(option(name) for name in late)} {'belongs' if len(late) == 1 else 'belong'} to ls.open, and this"
             f" model is open already: ls.open(model, {given}), or give the model itself here"
         )
+
+
+def given_options(opening: Mapping[str, Any]) -> list[str]:
+    """The options of `open` among these that aren't as they are by default."""
+    usual = signature(open).parameters
+    return [name for name, value in opening.items() if not _is_usual(value, usual[name].default)]
 
 
 def _is_usual(value: Any, default: Any) -> bool:

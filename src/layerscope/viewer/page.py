@@ -157,7 +157,8 @@ def view(
     check_libraries()
     from .stored import session_of_store
 
-    session = session_of_store(model, images, layers) or session_for(model, images, layers, **open_options(locals()))
+    opening = open_options(locals())
+    session = session_of_store(model, images, layers, **opening) or session_for(model, images, layers, **opening)
     return serve(session, host=host, port=port, browser=browser)
 
 

@@ -82,17 +82,17 @@ def report(
         ModelNotReadable: A model that can't be opened; with its children `BackendMissing` and `TrustRequired`.
         ImageNotReadable: The only image, or every image, can't be read.
     """
-    from .stored import refuse_images, store_of
+    from .stored import refuse_beside, store_of
 
-    file = check_file(path)
+    file, opening = check_file(path), open_options(locals())
     if (store := store_of(model)) is not None:
-        refuse_images(images)
+        refuse_beside(images, opening)
         return write_store_report(store, file, layers, channels)
     if channels is not None:
         raise BadOption("channels= is for the report of a store", "leave it out: a report of a model has all channels")
     if images is None:
         raise BadOption("no image is given for the report", "give one or more, or a store")
-    write_report(session_for(model, images, layers, **open_options(locals())), file)
+    write_report(session_for(model, images, layers, **opening), file)
     return file
 
 

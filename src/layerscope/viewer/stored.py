@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from ..inputs.photo import Photo
 from ..inputs.recipe import Recipe
 from ..safe_text import counted
 from ..scope.capture import Maps
+from ..scope.open import given_options
 from ..scope.prediction import Prediction
 from ..scope.scope import Scope
 from ..store.reading import path_of
@@ -40,10 +41,14 @@ def store_of(given: Any) -> Store | None:
     return open_store(os.fspath(given)) if is_folder else None
 
 
-def refuse_images(images: Any) -> None:
-    """Raises `BadOption` where images are given with a store."""
+def refuse_beside(images: Any, opening: Mapping[str, Any], more: Sequence[str] = ()) -> None:
+    """Raises `BadOption` where images are given with a store, or what opens a model: options of `open`, and `more` by name."""
     if images is not None and not (isinstance(images, Sequence) and not len(images)):
         raise BadOption("a store has its own images: leave them out")
+    if late := [*map(option, given_options(opening)), *more]:
+        alone = len(late) == 1
+        words = f"{', '.join(late)} {'is' if alone else 'are'} for opening a model, and a store needs none"
+        raise BadOption(words, f"leave {'it' if alone else 'them'} out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,12 +148,12 @@ class StoredSession(Session):
         raise BadOption("images can't be added: a store has no model that could be run on them")
 
 
-def session_of_store(given: Any, images: Any, layers: Any) -> StoredSession | None:
+def session_of_store(given: Any, images: Any, layers: Any, **opening: Any) -> StoredSession | None:
     """The session of a store that is given in place of a model; `None` for anything else."""
     store = store_of(given)
     if store is None:
         return None
-    refuse_images(images)
+    refuse_beside(images, opening)
     return StoredSession(store, layers)
 
 

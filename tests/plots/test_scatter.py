@@ -36,7 +36,7 @@ def test_photos_cover_no_other_and_the_rest_are_dots():
     random = np.random.default_rng(0)
     photos = [np.full((20, 30, 3), 7 * index % 255, np.uint8) for index in range(300)]
     photos[5] = None
-    picture = draw(random.standard_normal((300, 2)), photos=photos)
+    picture = draw(random.standard_normal((300, 2)), photo=photos.__getitem__)
     large = [cell for cell in picture.cells if cell.width > 10]
     assert 20 < len(large) < 200
     assert picture.cells[5].width < 10

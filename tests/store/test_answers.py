@@ -7,6 +7,7 @@ import pytest
 
 import layerscope as ls
 from helpers.stores import OPENING, small_scan, small_store, write_images
+from helpers.wording import raises
 from layerscope import BadChannels, BadOption, LayerNotFound
 from layerscope.store.store import open_store
 from layerscope.store.table import Table
@@ -158,6 +159,17 @@ def test_wrong_names_are_refused_with_what_there_is(store, folder):
         store.vectors("conv1", "median")
     with pytest.raises(BadOption, match="no store here"):
         open_store(folder / "nowhere")
+    with raises(BadOption, f"{COUNT} images"):
+        store.similar_images("conv1", "zebra.jpg")
+    with raises(BadOption):
+        store.feature_map("conv1", "cat/3.pmg")
+    with raises(BadOption, "8 names"):
+        store.feature_map("conv1", "cat/")
+    for image in (COUNT, 1.5, None):
+        with raises(BadOption, f"0 to {COUNT - 1}"):
+            store.similar_images("conv1", image)
+    with raises(BadOption, "k=3"):
+        store.top("conv1", 0, k=3, samples=True)
 
 
 def test_a_store_says_what_it_doesnt_hold(folder):
@@ -181,6 +193,7 @@ def test_a_scan_that_isnt_finished_answers_for_what_is_done(store, folder):
     assert [row["outcome"] for row in part.images].count("not done") == 8
     whole = store.tally("conv1")
     assert 0 < part.tally("conv1").count[0] < whole.count[0]
+    assert part.stats("conv1").title == "4 channels of conv1 in 16 images"
 
 
 def test_tables_are_for_other_programs_too(store, tmp_path):

@@ -8,7 +8,7 @@ import layerscope as ls
 from helpers.stores import OPENING, contents, small_scan, write_images
 from layerscope import BadOption
 from layerscope.cli import main
-from layerscope.store.gallery import BINS
+from layerscope.store.held import BINS
 from layerscope.store.passing import SAMPLE, sample_rows
 from layerscope.store.store import open_store
 from layerscope.testing import tiny_model
@@ -77,7 +77,7 @@ def test_the_pictures_name_images_and_values(store):
     assert picture.cells[0].note == store.ids[row]
     assert picture.title == "conv1 · channel 1 · top 3 of 40 images"
     assert any("99% of the values" in line for line in picture.lines)
-    assert len(store.samples("conv1", 1).cells) == BINS
+    assert len(store.top("conv1", 1, samples=True).cells) == BINS
     assert len(store.scatter("conv2").cells) == COUNT
     for view in ("masked", "crop", "contour", "photo"):
         assert len(store.top("conv2", 0, view=view).cells) == 5

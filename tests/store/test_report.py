@@ -258,3 +258,12 @@ def test_a_histogram_of_one_number_has_one_bar_and_one_label():
     drawn = histogram(table, "x")
     assert drawn.count("M0 72") + drawn.count("<text") >= 2
     assert len(re.findall(">2<", drawn)) == 1
+
+
+@pytest.mark.parametrize("ends", [(0.0, 6.0), (-2.0, 2.0), (0.1, 0.7), (1.0, 1.5), (0.0, 0.0003)])
+def test_a_number_below_a_histogram_stands_there_once(ends):
+    drawn = histogram(Table({"low": [ends[0]], "high": [ends[1]], "count": [5]}), "x")
+    labels = re.findall(r">([^<>]+)</text>", drawn)
+    assert len(labels) == len(set(labels)) >= 2
+    places = re.findall(r'<text x="([^"]+)"', drawn)
+    assert len(places) == len(set(places))

@@ -49,15 +49,24 @@ def test_one_class_is_refused():
 
 
 def test_correlations_are_numpys():
-    a, b = random(30, 4), random(30, 6, seed=1)
-    np.testing.assert_allclose(vectors.correlations(a, b), np.corrcoef(a, b, rowvar=False)[:4, 4:])
-    np.testing.assert_allclose(vectors.paired_correlations(a, b[:, :4]), np.diag(vectors.correlations(a, b[:, :4])))
+    a, b = random(30, 4), random(30, 4, seed=1)
+    np.testing.assert_allclose(vectors.correlations(a, b), np.diag(np.corrcoef(a, b, rowvar=False)[:4, 4:]))
+
+
+def test_a_correlation_is_over_the_images_that_both_channels_have():
+    a, b = random(12, 3), random(12, 3, seed=1)
+    a[[2, 5], 0], b[7, 0], a[1:, 1] = np.nan, np.inf, np.nan
+    a[2:, 2] = np.nan  # two images are left, which always agree
+    rows = [0, 1, 3, 4, 6, 8, 9, 10, 11]
+    found = vectors.correlations(a, b)
+    assert found[0] == pytest.approx(np.corrcoef(a[rows, 0], b[rows, 0])[0, 1])
+    assert np.isnan(found[1:]).all()
 
 
 def test_a_constant_channel_correlates_with_none_also_where_rounding_is_left():
     a = np.column_stack([np.full(50, 0.1, np.float32), random(50)])
-    assert np.isnan(vectors.correlations(a, a)[0]).all()
-    assert vectors.correlations(a, a)[1, 1] == 1
+    assert np.isnan(vectors.correlations(a, a)[0])
+    assert vectors.correlations(a, a)[1] == pytest.approx(1)
 
 
 def hsic(one, other):
@@ -86,7 +95,11 @@ def test_cka_is_one_for_rotations_and_about_zero_for_strangers():
     assert vectors.cka(a, 5 * a @ rotation + 2) == pytest.approx(1)
     # The usual estimate would give more than 0.8 here.
     assert abs(vectors.cka(a, random(100, 2000, seed=3))) < 0.1
-    assert np.isnan(vectors.cka(a, np.ones((100, 3))))
+    for value in (1.0, 0.1, 1 / 3):
+        same = np.full((100, 3), value, np.float32)
+        assert np.isnan(vectors.cka(a, same))
+        assert np.isnan(vectors.cka(same, same))
+        assert vectors.principal(same)[1].tolist() == [0, 0]
 
 
 def test_cka_refuses_other_numbers_of_images():

@@ -158,11 +158,8 @@ def run_top(options: argparse.Namespace) -> int:
             print(table)
         return DONE
     channel = int(options.channel) if options.channel.isascii() and options.channel.isdecimal() else options.channel
-    about = {"view": options.view, "columns": options.columns, "theme": options.theme}
-    if options.samples:
-        picture = store.samples(options.layer, channel, **about)
-    else:
-        picture = store.top(options.layer, channel, k=options.k, **about)
+    about = {"samples": options.samples, "view": options.view, "columns": options.columns, "theme": options.theme}
+    picture = store.top(options.layer, channel, k=options.k, **about)
     print(picture.save(options.output or "top.png"))
     return DONE
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import BadOption
+from ..errors import BadOption, near
 from ..safe_text import counted
 from .layer import ATTENTION_MAP
 
@@ -23,6 +23,7 @@ NAMELESS = ("array", "image", "bytes", "file")
 
 
 MOST_NAMED = 8  # images in a message
+MOST_COMPARED = 10_000  # names that one of no image is compared with
 
 
 def channel_word(fm: FeatureMap) -> str:
@@ -50,8 +51,10 @@ def image_name(id: str) -> str:
     return f"{word} {number}" if word in NAMELESS and number.isdecimal() else id
 
 
-def image_index(ids: Sequence[str], image: int | str) -> int:
+def image_index(ids: Sequence[str], image: int | str, *, of: str = "this map") -> int:
     """The index of an image, given as one (negative ones count from the end) or by its id or a part of no other id.
+
+    `of` says in messages what has these images.
 
     >>> image_index(("cat.jpg", "dog.jpg"), "dog"), image_index(("cat.jpg", "dog.jpg"), -1)
     (1, 1)
@@ -65,5 +68,10 @@ def image_index(ids: Sequence[str], image: int | str) -> int:
     elif isinstance(image, int | np.integer) and -count <= image < count:
         return int(image) % count
     held = f"{count} images, 0 to {count - 1}" if count > 1 else "only image 0" if count else "no images"
-    names = ", ".join(map(repr, ids[:MOST_NAMED])) + (", …" if count > MOST_NAMED else "")
-    raise BadOption(f"image={image!r}: this map has {held}" + (f" ({names})" if isinstance(image, str) else ""))
+    if not isinstance(image, str) or not count:
+        raise BadOption(f"image={image!r}: {of} has {held}")
+    some = named or list(range(count))
+    names = ", ".join(repr(ids[index]) for index in some[:MOST_NAMED]) + (", …" if len(some) > MOST_NAMED else "")
+    if named:
+        raise BadOption(f"image={image!r} is a part of {len(named)} names: give one of them ({names})")
+    raise BadOption(f"image={image!r}: {of} has {held} ({names}){near(image, ids[:MOST_COMPARED])}")

@@ -34,12 +34,13 @@ HALF = 0.5
 
 
 class Example(NamedTuple):
-    """One photo: the map of one channel on it, a name, the value that it is here for, and its place where that is known."""
+    """One photo: the map of one channel on it, a name, the value that it is here for, its place and rank."""
 
     fm: FeatureMap
     name: str
     value: float
     place: tuple[int, int] | None = None
+    rank: int | None = None
 
     @property
     def peak(self) -> tuple[int, int]:
@@ -115,7 +116,7 @@ def _columns(count: int, columns: int | None) -> int:
 def _name(canvas: Canvas, example: Example, index: int, box: tuple[int, int, int, int], *, rule: Scale) -> None:
     """Rank and value above a photo, its name below."""
     x, y, wide, high = box
-    letters, rank = canvas.letters, str(index + 1)
+    letters, rank = canvas.letters, str(example.rank or index + 1)
     canvas.write(x, y, rank, tile=index, bold=True)
     canvas.write(x + letters.width(f"{rank}0"), y, reading(example.value, *rule.limits), muted=True, tile=index)
     below = y + letters.height + high + letters.height // 6

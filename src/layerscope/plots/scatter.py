@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,13 +35,14 @@ Color = tuple[int, ...]
 class Points:
     """The images of a scatter plot: float `places` `[image, 2]`, both axes in one unit, and the `names` of the images.
 
-    `photos` are drawn where they don't cover one another; `groups` name the class of each image, `None` for none.
+    `photo` gives that of an image by its number, `None` for none; it is asked where there is room. `groups` name the class
+    of each image, `None` for none.
     """
 
     places: np.ndarray
     names: Sequence[str]
     axes: tuple[str, str]
-    photos: Sequence[np.ndarray | None] | None = None
+    photo: Callable[[int], np.ndarray | None] | None = None
     groups: Sequence[str | None] | None = None
 
 
@@ -55,22 +56,19 @@ def draw_scatter(
     size = readable_text(SIDE) if text is None else text
     side, thumb = round(SIDE * size), round(THUMB * size)
     colors, key, left_out = _colors(points.groups, count)
-    shown = [None] * count if points.photos is None else list(points.photos)
-    notes = [*frame.notes, *_notes(shown, left_out)]
+    centres = _fit(points.places, side, thumb)
+    placed = {} if points.photo is None else _room(centres, points.photo, thumb)
+    notes = [*frame.notes, *_notes(bool(placed), left_out)]
     letters = small(size)
     frame = replace(frame, notes=notes, key=key, text=size)
     canvas = frame.around(side + letters.height + round(6 * size), side)
     _draw_axes(canvas, points.axes, side)
     pixels = paper(canvas, palette(None))
-    centres = _fit(points.places, side, thumb)
-    placed = _room(centres, shown, thumb)
     cells = [
         _dot(canvas, pixels, centre, color=colors[index], radius=max(1, round(DOT * size)))
         for index, centre in enumerate(centres)
     ]
-    for index in placed:
-        photo = shown[index]
-        assert photo is not None
+    for index, photo in placed.items():
         color = colors[index] if points.groups else None
         cells[index] = _photo(canvas, pixels, centres[index], (photo, thumb), color=color)
     boxes = [
@@ -104,9 +102,9 @@ def _colors(
     return [OTHERS if group is None else chosen.get(group, OTHERS) for group in groups], rgb, left_out
 
 
-def _notes(photos: Sequence[np.ndarray | None], left_out: int) -> list[Note]:
+def _notes(photos: bool, left_out: int) -> list[Note]:
     notes = []
-    if any(photo is not None for photo in photos):
+    if photos:
         notes.append(
             Note("photos", "A photo stands at its point, where it covers no other; every other image is a dot")
         )
@@ -133,20 +131,20 @@ def _fit(points: np.ndarray, side: int, thumb: int) -> np.ndarray:
     return np.round(middle * (1, -1) + side / 2).astype(int)
 
 
-def _room(centres: np.ndarray, photos: Sequence[np.ndarray | None], thumb: int) -> list[int]:
-    """The images whose photos are drawn: from the outermost inwards, those that cover none drawn before."""
+def _room(centres: np.ndarray, photo_of: Callable[[int], np.ndarray | None], thumb: int) -> dict[int, np.ndarray]:
+    """The photos that are drawn, by the numbers of their images: from the outermost inwards, what covers none drawn before."""
     step = thumb + 2 * BORDER
     taken: dict[tuple[int, int], list[np.ndarray]] = {}
-    chosen = []
+    chosen: dict[int, np.ndarray] = {}
     for index in np.argsort(-np.square(centres - centres.mean(0)).sum(1), kind="stable").tolist():
-        if photos[index] is None:
-            continue
         centre = centres[index]
         column, row = (int(number) // step for number in centre)
         near = [other for x in (-1, 0, 1) for y in (-1, 0, 1) for other in taken.get((column + x, row + y), [])]
-        if all(np.abs(centre - other).max() >= step for other in near):
+        if any(np.abs(centre - other).max() < step for other in near):
+            continue
+        if (photo := photo_of(index)) is not None:
             taken.setdefault((column, row), []).append(centre)
-            chosen.append(index)
+            chosen[index] = photo
     return chosen
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +12,12 @@ from ..channels.statistics import listed
 from ..errors import BadOption
 from ..safe_text import counted
 from . import vectors
+from .halves import LARGEST
 from .plan import Kept
 from .reading import path_of
+from .receipts import DONE
 from .table import Table
 from .tally import Tally, edges, quantiles
-from .unit import LARGEST
 
 if TYPE_CHECKING:
     from .store import Store
@@ -24,7 +26,7 @@ QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, 
 SATURATED = 0.5  # of the values in the bin of the largest one
 
 
-def statistics_table(kept: Kept, tally: Tally, images: int) -> Table:
+def statistics_table(kept: Kept, tally: Tally) -> Table:
     """The figures of each channel over the data set."""
     found = tally.count > 0
     whole = tally.count + tally.nan + tally.inf
@@ -55,9 +57,9 @@ def statistics_table(kept: Kept, tally: Tally, images: int) -> Table:
         for word, which in (("dead", dead), ("constant", constant), ("saturated", saturated))
         if which.any()
     ]
-    if (tally.histogram[:, ~np.isfinite(edges()[:, 1])] > 0).any() or (low < -LARGEST).any():
+    if tally.beyond.any():
         notes.append(f"quantiles beyond ±{LARGEST:,.0f}, the largest number of a float16, aren't known: NaN")
-    title = f"{counted(len(kept.channels), 'channel')} of {path_of(kept)} in {counted(images, 'image')}"
+    title = f"{counted(len(kept.channels), 'channel')} of {path_of(kept)} in {counted(tally.images(kept.positions), 'image')}"
     return Table(columns, title, notes)
 
 
@@ -116,8 +118,17 @@ def class_means_table(store: Store, kept: Kept, by: str) -> Table:
     """A row for each channel, a column for each class: the mean over its images."""
     labels, names = _labelled(store)
     one = vectors.selectivity(store.vectors(path_of(kept), by), labels, len(names))
-    columns = {_beside("channel", name): one.means[:, index] for index, name in enumerate(names)}
-    return Table({"channel": np.array(kept.channels), **columns}, f"mean {by} of {path_of(kept)} in each class")
+    columns = {"channel": np.array(kept.channels)}
+    for index, name in enumerate(names):
+        columns[_beside(columns, name)] = one.means[:, index]
+    return Table(columns, f"mean {by} of {path_of(kept)} in each class")
+
+
+def without_values(store: Store, kept: Kept, at: int) -> str:
+    """Why a channel has nothing to show, in words."""
+    if not store.tally(path_of(kept)).images(kept.positions):
+        return f"none of {counted(store.plan.images, 'image')} could be read"
+    return f"channel {kept.channels[at]} of {path_of(kept)} has no finite value in any image"
 
 
 def similar_channels_table(store: Store, kept: Kept, at: int, *, by: str, count: int) -> Table:
@@ -125,8 +136,8 @@ def similar_channels_table(store: Store, kept: Kept, at: int, *, by: str, count:
     values = store.vectors(path_of(kept), by)
     values = values[np.isfinite(values[:, at])]
     if not len(values):
-        raise BadOption(f"channel {kept.channels[at]} of {path_of(kept)} has no finite value in any image")
-    found = vectors.correlations(values[:, [at]], values)[0]
+        raise BadOption(without_values(store, kept, at))
+    found = vectors.correlations(np.broadcast_to(values[:, [at]], values.shape), values)
     order = [row for row in np.argsort(np.where(np.isnan(found), np.inf, -found), kind="stable") if row != at][:count]
     columns = {"channel": np.array(kept.channels)[order], "correlation": found[order]}
     return Table(columns, f"like channel {kept.channels[at]} of {path_of(kept)} over {counted(len(values), 'image')}")
@@ -137,7 +148,9 @@ def similar_images_table(store: Store, kept: Kept, row: int, *, by: str, count: 
     values = store.vectors(path_of(kept), by)
     here = vectors.present(values)
     if not here[row]:
-        why = "its values aren't finite" if np.isfinite(values[row]).any() else "it couldn't be read"
+        receipt = store.receipts[row // store.plan.unit]
+        outcome = None if receipt is None else receipt.images[row - receipt.first].outcome
+        why = {None: "it isn't done yet", DONE: "its values aren't finite"}.get(outcome, "it couldn't be read")
         raise BadOption(f"{store.ids[row]} has no vector: {why}")
     whole = vectors.complete(values[here])
     found = np.full(len(values), np.nan)
@@ -157,9 +170,10 @@ def left_out(whole: np.ndarray) -> list[str]:
     return [f"without {counted(few, 'channel')} that aren't finite in every image"] if few else []
 
 
-def _beside(first: str, name: str) -> str:
-    """A column's name that isn't the first column's."""
-    return f"{name} (2)" if name == first else name
+def _beside(columns: Mapping[str, Any], name: str) -> str:
+    """A column's name that none of these has: `layer (2)` beside `layer`."""
+    names = (f"{name} ({number})" if number > 1 else name for number in itertools.count(1))
+    return next(each for each in names if each not in columns)
 
 
 def same_images(one: Store, other: Store) -> None:
@@ -172,6 +186,22 @@ def same_images(one: Store, other: Store) -> None:
         row = next(row for row, ids in enumerate(zip(one.ids, other.ids, strict=True)) if ids[0] != ids[1])
         problem = f"image {row} is {one.ids[row]} in one and {other.ids[row]} in the other"
     raise BadOption(f"the stores hold other images: {problem}", "scan the same list of images with both models")
+
+
+def other_files(one: Store, other: Store) -> list[str]:
+    """What is said of images of the same names that are other files in two stores."""
+    if one is other:
+        return []
+    digests = (
+        {image.id: image.digest for receipt in store.receipts if receipt for image in receipt.images}
+        for store in (one, other)
+    )
+    first, second = digests
+    differ = [name for name, digest in first.items() if digest and second.get(name) and second[name] != digest]
+    if not differ:
+        return []
+    which = differ[0] if len(differ) == 1 else f"{differ[0]} and {len(differ) - 1:,} more"
+    return [f"other files of the same names in the two stores: {which}"]
 
 
 def compare_table(before: Store, after: Store, kept: Kept, other: Kept, *, by: str) -> Table:
@@ -188,7 +218,7 @@ def compare_table(before: Store, after: Store, kept: Kept, other: Kept, *, by: s
     tallies = before.tally(path_of(kept)), after.tally(path_of(other))
     columns = {
         "channel": np.array(kept.channels),
-        "correlation": vectors.paired_correlations(*values),
+        "correlation": vectors.correlations(*values),
         "mean_before": tallies[0].mean,
         "mean_after": tallies[1].mean,
         "deviation_before": tallies[0].deviation,
@@ -196,9 +226,10 @@ def compare_table(before: Store, after: Store, kept: Kept, other: Kept, *, by: s
         "distance": vectors.js_distance(tallies[0].histogram, tallies[1].histogram),
     }
     title = f"{path_of(kept)} before and after, over {counted(int(here.sum()), 'image')}; those that moved most first"
+    notes = other_files(before, after)
     # A channel that is the same for all images in one store and not in the other has moved farthest.
     moved = np.where(np.isnan(columns["correlation"]), 2 * columns["distance"], 1 - columns["correlation"])
-    return Table(columns, title).take(np.argsort(-moved, kind="stable"))
+    return Table(columns, title, notes).take(np.argsort(-moved, kind="stable"))
 
 
 def cka_table(one: Store, other: Store, names: Sequence[str], others: Sequence[str], *, by: str) -> Table:
@@ -206,14 +237,16 @@ def cka_table(one: Store, other: Store, names: Sequence[str], others: Sequence[s
     same_images(one, other)
     first = [one.vectors(name, by) for name in names]
     second = first if one is other and names == others else [other.vectors(name, by) for name in others]
-    here = vectors.present(*first, *second)
+    known = [each for each in (*first, *second) if np.isfinite(each).any()]  # a layer of NaN says nothing of the images
+    here = vectors.present(*known) if known else np.zeros(len(one.ids), bool)
     first, second = ([_whole(each[here]) for each in several] for several in (first, second))
-    columns = {
-        _beside("layer", name): np.array([vectors.cka(row, column) for row in first])
-        for name, column in zip(others, second, strict=True)
-    }
+    columns: dict[str, Any] = {"layer": list(names)}
+    for name, column in zip(others, second, strict=True):
+        columns[_beside(columns, name)] = np.array([vectors.cka(row, column) for row in first])
     title = f"linear CKA of the {by} over {counted(int(here.sum()), 'image')}, unbiased: 1 is the same up to a rotation"
-    return Table({"layer": list(names), **columns}, title)
+    empty = any(np.isnan(column).any() for name, column in columns.items() if name != "layer")
+    notes = [*other_files(one, other), *(["NaN: one of the two layers doesn't tell the images apart"] if empty else [])]
+    return Table(columns, title, notes)
 
 
 def _whole(values: np.ndarray) -> np.ndarray:

@@ -56,6 +56,11 @@ class Kept:
         return count
 
     @property
+    def on_photo(self) -> bool:
+        """Whether its maps lie on the photo: rows and columns of places, not of tokens that attend to one another."""
+        return len(self.spatial) == 2 and not self.layer.attention
+
+    @property
     def title(self) -> str:
         """The layer in words: path, kind and sizes."""
         sizes = f" of {' × '.join(map(str, self.spatial))}" if self.spatial else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,6 +47,11 @@ def layer_named(plan: Plan, name: Any) -> Kept:
     raise LayerNotFound(f"the store has no layer {name!r}; it holds {listed}{near(str(name), paths)}")
 
 
+def row_of(ids: Sequence[str], image: Any) -> int:
+    """The row of an image, by its number or its name."""
+    return image_index(ids, image, of="the store")
+
+
 def channel_at(kept: Kept, channel: Any) -> int:
     """Where a channel, by its true number or its class, stands among those kept."""
     if isinstance(channel, str) and channel in kept.labels:
@@ -60,25 +65,28 @@ def channel_at(kept: Kept, channel: Any) -> int:
     return kept.channels.index(int(channel))
 
 
-def pooled(storage: Storage, plan: Plan, kept: Kept, by: str) -> np.ndarray:
-    """`[image, channel]` of a layer by `POOLS`, a row of NaN (or -1) for each image that couldn't be read."""
+def pooled_name(plan: Plan, kept: Kept, by: str) -> str:
+    """The array of a layer by `POOLS`. Raises `BadOption` where there is none."""
     if plan.keep == "stats":
         raise BadOption(
             "the store holds statistics alone, no numbers of single images", f"scan with {option('keep', 'pooled')}"
         )
-    name = f"{POOLED}/{kept.name}/{by}"
+    return f"{POOLED}/{kept.name}/{by}"
+
+
+def pooled(storage: Storage, plan: Plan, kept: Kept, by: str) -> np.ndarray:
+    """`[image, channel]` of a layer by `POOLS`, a row of NaN (or -1) for each image that couldn't be read."""
+    name = pooled_name(plan, kept, by)
     with _whole(storage, name):
         array: np.ndarray = _open(storage, name)[:]
     return array
 
 
-def pooled_channel(storage: Storage, plan: Plan, kept: Kept, *, by: str, at: int) -> np.ndarray:
-    """`[image]`: the numbers of one channel alone."""
-    if plan.keep == "stats":
-        return pooled(storage, plan, kept, by)  # raises
-    name = f"{POOLED}/{kept.name}/{by}"
+def pooled_at(storage: Storage, plan: Plan, kept: Kept, rows: np.ndarray, *, at: int, by: str) -> np.ndarray:
+    """`[row]`: the numbers of one channel in these images."""
+    name = pooled_name(plan, kept, by)
     with _whole(storage, name):
-        column: np.ndarray = _open(storage, name)[:, at]
+        column: np.ndarray = _open(storage, name).oindex[rows, at]
     return column
 
 
@@ -112,7 +120,7 @@ def feature_map(
     )
     if not chosen or channels == []:
         raise BadOption(f"there is no {'image' if not chosen else 'channel'} in the list: give at least one")
-    rows = [image_index(ids, one if isinstance(one, str) else int(one)) % len(ids) for one in chosen]
+    rows = [row_of(ids, one) for one in chosen]
     at = range(len(kept.channels)) if channels is None else [channel_at(kept, number) for number in channels]
     picked = list(at)
     # zarr reads neighbouring channels in one go.
@@ -131,13 +139,13 @@ def feature_map(
     )
 
 
-def tally(storage: Storage, plan: Plan, kept: Kept, receipts: Sequence[Receipt | None]) -> Tally:
+def tally(storage: Storage, plan: Plan, kept: Kept, receipts: Callable[[], Sequence[Receipt | None]]) -> Tally:
     """The figures of a layer over all images, or over those of the units that are done while a scan isn't finished."""
     try:
         return read_summary(storage, kept)
     except FileNotFoundError:
         there(storage)
-        done = [receipt.unit for receipt in receipts if receipt is not None]
+        done = [receipt.unit for receipt in receipts() if receipt is not None]
         with parsing(f"{TALLIES}/*.npz", DAMAGED):
             tallies = (decode(storage.get(f"{TALLIES}/{unit:06d}.npz"), kept.name) for unit in done)
             return merged(tallies, len(kept.channels), plan.top)

@@ -70,8 +70,13 @@ class Folder(Storage):
         return Path(self.root, *name.split("/"))
 
     def get(self, name: str) -> bytes:
-        with open(self.path(name), "rb") as file:
-            return file.read()
+        try:
+            with open(self.path(name), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise BadOption(f"{self.path(name)} can't be read: {error.strerror}") from error
 
     def get_range(self, name: str, start: int, length: int) -> bytes:
         with open_regular(self.path(name)) as file:
@@ -143,4 +148,7 @@ def storage_of(where: Any) -> Storage:
 
             return remote_storage(where)
         where = path
-    return Folder(os.path.expanduser(os.fspath(where)))
+    folder = os.path.expanduser(os.fspath(where))
+    if os.path.isfile(folder):
+        raise BadOption(f"{folder} is a file, and a store is a folder")
+    return Folder(folder)

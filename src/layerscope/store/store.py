@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..checks import keywords, whole
-from ..core.words import image_index
+from ..checks import flag, keywords, whole
 from ..errors import BadOption
+from ..surface import by_surface
 from . import answers, reading
 from .contents import Contents
 from .plan import Plan
 from .storage import storage_of
 from .table import Table
-from .top import Look, samples_picture, scatter_picture, top_picture
+from .top import Look, channel_picture, sample_images, scatter_picture, top_images
 
 if TYPE_CHECKING:
     from ..picture.picture import Picture
@@ -22,15 +22,10 @@ if TYPE_CHECKING:
 class Store(Contents):
     """What a scan has kept of a data set, and what that tells: what `scan` and `open_store` return.
 
-    >>> import tempfile
-    >>> import numpy as np
-    >>> import layerscope as ls
-    >>> from layerscope.testing import TinyBackend, tiny_model
-    >>> images = [np.full((8, 8, 3), grey, np.uint8) for grey in range(5)]
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     store = ls.scan(tiny_model(), images, "conv1", folder, backend=TinyBackend(), preprocess="unit", size=8)
-    ...     store.layers, store.failures
-    (('conv1',), ())
+    >>> from layerscope.store.example import example_store
+    >>> store = example_store()
+    >>> store, store.layers, store.failures
+    (<Store of 12 images, 2 layers>, ('conv1', 'conv2'), ())
 
     Attributes:
         storage: Where it lies.
@@ -56,7 +51,7 @@ class Store(Contents):
             LayerNotFound: The store has no such layer, or several.
         """
         kept = self._kept(layer)
-        return answers.statistics_table(kept, self.tally(layer), len(self.ids) - len(self.failures))
+        return answers.statistics_table(kept, self.tally(layer))
 
     def histogram(self, layer: str | None, channel: int | str) -> Table:
         """How the values of one channel are spread over the whole data set: the bins that hold something.
@@ -83,6 +78,7 @@ class Store(Contents):
         layer: str | None,
         channel: int | str,
         *,
+        samples: bool = False,
         k: int | None = None,
         view: str = "overlay",
         columns: int | None = None,
@@ -100,7 +96,8 @@ class Store(Contents):
         Args:
             layer: Its path, or a part of only that; `None` where the store holds one layer.
             channel: Its true number, or the class that it stands for.
-            k: How many images; `None`: 9, or as many as the scan was told to remember, by default 16.
+            samples: In place of the top an image of each eighth by the largest value, also what it answers to weakly.
+            k: How many of the top; `None`: 9, or as many as the scan was told to remember, by default 16.
             view: `"overlay"` (the map on the photo), `"masked"` (the photo where the channel is active), `"crop"` (what the
                 unit with the largest value can see), `"contour"` (a line around what is active), or `"photo"`. Active is what
                 lies above the 99th percentile of the channel over the data set.
@@ -112,47 +109,18 @@ class Store(Contents):
         Raises:
             LayerNotFound: The store has no such layer, or several.
             BadChannels: The store has no such channel of it.
-            BadOption: The scan isn't finished, or an option is invalid.
+            BadOption: The scan isn't finished, or kept statistics alone and samples are asked for; or an option is invalid.
         """
         kept = self._kept(layer)
-        look = Look(view, columns, title, caption, theme)
-        return top_picture(self, kept, reading.channel_at(kept, channel), k, look=look)
-
-    @keywords
-    def samples(
-        self,
-        layer: str | None,
-        channel: int | str,
-        *,
-        view: str = "overlay",
-        columns: int | None = None,
-        title: str | None = None,
-        caption: bool = True,
-        theme: str = "light",
-    ) -> Picture:
-        """An image of each eighth of the data set by a channel's largest value: what it answers to weakly, and not at all.
-
-        >>> from layerscope.store.example import example_store
-        >>> len(example_store().samples("conv1", 2).cells)
-        8
-
-        Args:
-            layer: As for `top`, as are all that follow.
-            channel: Its true number, or the class that it stands for.
-            view: As for `top`.
-            columns: Photos in a row.
-            title: The title in place of the usual one; `""` for none.
-            caption: Whether title, subject and notes are drawn.
-            theme: `"light"`, `"dark"` or `"transparent"` paper.
-
-        Raises:
-            LayerNotFound: The store has no such layer, or several.
-            BadChannels: The store has no such channel of it.
-            BadOption: The scan isn't finished or kept statistics alone, or an option is invalid.
-        """
-        kept = self._kept(layer)
-        look = Look(view, columns, title, caption, theme)
-        return samples_picture(self, kept, reading.channel_at(kept, channel), look)
+        at, look = reading.channel_at(kept, channel), Look(view, columns, title, caption, theme)
+        if not flag("samples", samples):
+            return channel_picture(self, kept, at, top_images(self, kept, at, k), look=look)
+        if k is not None:
+            raise BadOption(
+                f"{by_surface(f'k={k}', f'-k {k}')} is for the top: samples are one of each eighth",
+                "leave one of them out",
+            )
+        return channel_picture(self, kept, at, sample_images(self, kept, at), look=look)
 
     def classes(self, layer: str | None = None, by: str = "max") -> Table:
         """For each channel the class that it answers to most, where the images have labels.
@@ -197,7 +165,8 @@ class Store(Contents):
     def similar_channels(self, layer: str | None, channel: int | str, *, by: str = "max", count: int = 10) -> Table:
         """The channels that react to the same images as one channel: by the correlation of their values over all images.
 
-        Images in which the channel isn't finite are left out; a channel that isn't finite in one of the others has NaN.
+        Images in which one of the two isn't finite are left out; NaN is that of a constant channel, and of fewer than three
+        images.
 
         >>> from layerscope.store.example import example_store
         >>> len(example_store().similar_channels("conv1", 2, count=3))
@@ -238,7 +207,7 @@ class Store(Contents):
             BadOption: There is no such image, it couldn't be read, or the store holds statistics alone.
             LayerNotFound: The store has no such layer, or several.
         """
-        row = image_index(self.ids, image) % len(self.ids)
+        row = reading.row_of(self.ids, image)
         return answers.similar_images_table(self, self._kept(layer), row, by=by, count=whole("count", count))
 
     @keywords
@@ -335,15 +304,9 @@ def _store(store: Any) -> Store:
 def open_store(store: Any) -> Store:
     """The store in a folder or at a URL, as `scan` has left it, also one that isn't finished.
 
-    >>> import tempfile
-    >>> import numpy as np
-    >>> import layerscope as ls
-    >>> from layerscope.testing import TinyBackend, tiny_model
-    >>> images = [np.full((8, 8, 3), grey, np.uint8) for grey in range(5)]
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     made = ls.scan(tiny_model(), images, "conv1", folder, backend=TinyBackend(), preprocess="unit", size=8)
-    ...     open_store(folder)
-    <Store of 5 images, 1 layer>
+    >>> from layerscope.store.example import example_store
+    >>> open_store(str(example_store().storage))
+    <Store of 12 images, 2 layers>
 
     Args:
         store: The folder, or the URL.

@@ -25,18 +25,19 @@ from ..plots.evidence import VIEWS, Example, Style, draw_examples, view_note
 from ..plots.scatter import Points, draw_scatter
 from ..safe_text import counted
 from . import reading, vectors
-from .answers import left_out
-from .gallery import BINS
+from .answers import left_out, without_values
+from .held import BINS
+from .manifest import names_and_labels
 from .passing import SAMPLE
 from .plan import Kept
 from .reading import path_of
 from .tally import Tally, quantiles
-from .unit import LARGEST
 
 if TYPE_CHECKING:
     from .store import Store
 
 FEWEST, USUAL = 3, 9
+FEWEST_UMAP, NEIGHBOURS = 5, 15  # the latter is UMAP's own default
 ACTIVE = 0.99  # the share of a channel's values over the data set that lie below what counts as active
 
 
@@ -51,9 +52,34 @@ class Look:
     theme: str = "light"
 
 
-def top_picture(store: Store, kept: Kept, at: int, count: int | None, *, look: Look) -> Picture:
-    """The images with the largest values of a channel, which stands `at` this place in its layer."""
-    return _picture(store, kept, at, top_images(store, kept, at, count), look=look)
+def channel_picture(store: Store, kept: Kept, at: int, chosen: Chosen, *, look: Look) -> Picture:
+    """Images of a channel, which stands `at` this place in its layer, with its map on each."""
+    one_of("view", look.view, VIEWS)
+    tally = store.tally(path_of(kept))
+    if not tally.count[at]:
+        raise BadOption(without_values(store, kept, at))
+    examples = examples_of(store, kept, at, chosen)
+    if not examples:
+        raise BadOption(
+            "the store has no photos of these images: its last stage isn't done",
+            "scan once more, which does what is left",
+        )
+    level, word = active(tally, at)
+    style = style_of(kept, examples, level, look)
+    least = f"{in_digits(level, *style.rule.limits)}, {word} over the data set"
+    frame = Frame(
+        f"{path_of(kept)} · {_channel(kept, at)} · {chosen.head}",
+        Note("subject", _subject(store, kept)),
+        [*_notes(tally, at), *chosen.notes, *_absent(chosen, examples), view_note(style.view, least, examples)],
+        heading=look.title,
+        caption=look.caption,
+        quantity="activation",
+    )
+    about: dict[str, Any] = {"model": store.plan.model, "model_digest": store.plan.digest, "layer": path_of(kept)}
+    about |= {"channel": kept.channels[at], "images": [example.name for example in examples], "view": style.view}
+    if kept.on_photo:
+        about["places"] = [list(example.peak) for example in examples]  # row and column on the map
+    return draw_examples(examples, frame, style, {**about, "layerscope": __version__}).themed(look.theme)
 
 
 def top_images(store: Store, kept: Kept, at: int, count: int | None = None) -> Chosen:
@@ -70,8 +96,16 @@ def top_images(store: Store, kept: Kept, at: int, count: int | None = None) -> C
             *(each[at, :count] for each in (tally.top_image, tally.top_value, tally.top_place)), strict=True
         )
     ]
-    head = f"top {len(ranked)} of {counted(len(store.ids) - len(store.failures), 'image')}"
+    head = f"top {len(ranked)} of {counted(tally.images(kept.positions), 'image')}"
     return Chosen(ranked, head, _ties(tally, at, count))
+
+
+def _absent(chosen: Chosen, examples: Sequence[Example]) -> list[Note]:
+    """That images have no photo, as those that were gone when the scan came to its end."""
+    count = len(chosen.images) - len(examples)
+    return (
+        [Note("absent", f"{counted(count, 'image')} had gone when the scan ended and can't be shown")] if count else []
+    )
 
 
 def _ties(tally: Tally, at: int, count: int) -> list[Note]:
@@ -83,65 +117,32 @@ def _ties(tally: Tally, at: int, count: int) -> list[Note]:
     return [Note("ties", text)]
 
 
-def samples_picture(store: Store, kept: Kept, at: int, look: Look) -> Picture:
-    """An image of each eighth of the data set by the largest value of a channel, from the highest to the lowest."""
-    return _picture(store, kept, at, sample_images(store, kept, at), look=look)
-
-
 def sample_images(store: Store, kept: Kept, at: int) -> Chosen:
     """An image of each eighth of the data set by the largest value of a channel."""
     rows = store.gallery.shown[kept.name][at, -BINS:]
     rows = rows[rows >= 0]
     values, places = (
-        reading.pooled_channel(store.storage, store.plan, kept, by=by, at=at)[rows] for by in ("max", "argmax")
+        reading.pooled_at(store.storage, store.plan, kept, rows, at=at, by=by) for by in ("max", "argmax")
     )
     ranked = [Ranked(*one) for one in zip(rows.tolist(), values.tolist(), places.tolist(), strict=True)]
     whole_set = len(rows) == BINS
     head = "an image of each eighth by the largest value" if whole_set else "images by the largest value"
-    some = Note("sampled", f"Out of {SAMPLE} images that lie evenly in the data set's {len(store.ids):,}")
-    notes = [some] if len(store.ids) > SAMPLE else []
+    some = Note("sampled", f"Out of {SAMPLE} images that lie evenly in the data set's {store.plan.images:,}")
+    notes = [some] if store.plan.images > SAMPLE else []
     return Chosen(ranked, head, notes)
-
-
-def _picture(store: Store, kept: Kept, at: int, chosen: Chosen, *, look: Look) -> Picture:
-    one_of("view", look.view, VIEWS)
-    if not store.tally(path_of(kept)).count[at]:
-        raise BadOption(f"{_channel(kept, at)} of {path_of(kept)} has no finite value in any image")
-    tally = store.tally(path_of(kept))
-    examples = examples_of(store, kept, at, chosen)
-    if not examples:
-        raise BadOption(
-            "the store has no photos of these images: its last stage isn't done",
-            "scan once more, which does what is left",
-        )
-    style = style_of(store, kept, at, examples, look=look)
-    level, word = _active(tally, at)
-    least = f"{in_digits(level, *style.rule.limits)}, {word} over the data set"
-    frame = Frame(
-        f"{path_of(kept)} · {_channel(kept, at)} · {chosen.head}",
-        Note("subject", _subject(store, kept)),
-        [*_notes(tally, at), *chosen.notes, view_note(style.view, least, examples)],
-        heading=look.title,
-        caption=look.caption,
-        quantity="activation",
-    )
-    about: dict[str, Any] = {"model": store.plan.model, "model_digest": store.plan.digest, "layer": path_of(kept)}
-    about |= {"channel": kept.channels[at], "images": [example.name for example in examples], "view": style.view}
-    if len(kept.spatial) == 2:
-        about["places"] = [list(example.peak) for example in examples]  # row and column on the map
-    return draw_examples(examples, frame, style, {**about, "layerscope": __version__}).themed(look.theme)
 
 
 def examples_of(store: Store, kept: Kept, at: int, chosen: Chosen) -> list[Example]:
     """Those images of which the store has a photo, each with the map of a channel."""
-    return [found for one in chosen.images if (found := _example(store, kept, at, one)) is not None]
+    found = (_example(store, kept, at, one) for one in chosen.images)
+    return [one._replace(rank=rank) for rank, one in enumerate(found, 1) if one is not None]
 
 
-def style_of(store: Store, kept: Kept, at: int, examples: Sequence[Example], *, look: Look) -> Style:
-    """How they are shown: on one scale, and active as the channel is over the data set."""
-    view = look.view if len(kept.spatial) == 2 else "photo"  # of one number for the whole image
+def style_of(kept: Kept, examples: Sequence[Example], level: float, look: Look) -> Style:
+    """How they are shown: on one scale, and active from `level` on."""
+    view = look.view if kept.on_photo else "photo"
     rule = Scale.fit(np.concatenate([example.fm.values for example in examples]), "layer")
-    return Style(view, rule, _active(store.tally(path_of(kept)), at)[0], look.columns)
+    return Style(view, rule, level, look.columns)
 
 
 def _channel(kept: Kept, at: int) -> str:
@@ -153,13 +154,13 @@ def _subject(store: Store, kept: Kept) -> str:
     return " · ".join(filter(None, (kind_in_words(kept.layer), store.plan.model, store.plan.preprocess)))
 
 
-def _active(tally: Tally, at: int) -> tuple[float, str]:
+def active(tally: Tally, at: int) -> tuple[float, str]:
     """The value from which on a channel is active, and what that is.
 
     Where many values are the same, such as those at the ceiling of ReLU6, a quantile is that value, and what is interpolated
     between units would hardly reach it: half way from the median to the largest tells more.
     """
-    median, level = quantiles(tally, (0.5, ACTIVE))[at].tolist()
+    median, level = quantiles(tally, (0.5, ACTIVE), [at])[0].tolist()
     high = float(tally.high[at])
     if median < level < high:
         return level, f"the {ACTIVE:.0%} quantile"
@@ -179,12 +180,10 @@ def _notes(tally: Tally, at: int) -> list[Note]:
             "Dead: 0 everywhere in every image" if high == 0 else f"Constant: {number(high)} everywhere in every image"
         )
         return [Note("data-set", "; ".join([text, *broken]))]
-    median, most = quantiles(tally, (0.5, ACTIVE))[at].tolist()
+    median, most = quantiles(tally, (0.5, ACTIVE), [at])[0].tolist()
     parts = [] if np.isnan(median) else [f"the median is {number(median)}"]
     parts += [] if np.isnan(most) else [f"99% of the values are at most {number(most)}"]
     parts.append(f"the largest is {number(high)}")
-    if max(high, -low) > LARGEST:
-        broken.append(f"beyond ±{LARGEST:,.0f}, the largest float16, maps are drawn as infinite")
     listed = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
     return [Note("data-set", "; ".join([f"Over the data set {listed}", *broken]))]
 
@@ -208,23 +207,24 @@ class Chosen(NamedTuple):
 def _example(store: Store, kept: Kept, at: int, ranked: Ranked) -> Example | None:
     """One image with the map of the channel on it; `None` where the store has no photo of it."""
     held, row = store.gallery, ranked.row
+    (name,), (label,) = names_and_labels([store.manifest[row]])
     photo, values = held.photo(row), held.map(kept.name, at, row)
     if photo is None or values is None:
         return None
-    flat = len(kept.spatial) == 2 and ranked.place >= 0
+    if ranked.place >= 0:
+        values.flat[ranked.place] = ranked.value  # as it was, where the map may be float16
+    flat = kept.on_photo and ranked.place >= 0
     place = divmod(ranked.place, kept.spatial[1]) if flat else None
     fm = FeatureMap(
         np.ascontiguousarray(values[None, ..., None]),
         kept.layer,
-        (store.ids[row],),
+        (name,),
         (kept.channels[at],),
         photos=(photo,),
         placement=(held.placement(row, photo),),
         of=kept.layer.channels or len(kept.channels),
         dtype=kept.dtype,
     )
-    label = store.labels[row]
-    name = store.ids[row]
     name = f"{label} · {name}" if label and not name.startswith(f"{label}/") else name
     return Example(fm, name, ranked.value, place)
 
@@ -237,22 +237,34 @@ def scatter_picture(store: Store, kept: Kept, *, by: str, method: str, seed: int
     finite = vectors.complete(values[rows])
     values = values[:, finite]
     if len(rows) < FEWEST:
-        raise BadOption(f"a plane needs at least {FEWEST} images, and the store has {len(rows)}")
+        raise BadOption(
+            f"a plane needs at least {FEWEST} images with a vector, and {len(rows)} of {len(values)} have one"
+        )
     if method == "pca":
         points, shares = vectors.principal(values[rows])
         points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # of a layer with one channel
         first, second = [*shares.tolist(), 0.0][:2]
         axes = (f"PC1 · {percent(first)} of the variance", f"PC2 · {percent(second)}")
         how = "along their principal components"
+        about: dict[str, Any] = {"method": method}
     else:
+        if len(rows) < FEWEST_UMAP:
+            raise BadOption(
+                f"UMAP needs at least {FEWEST_UMAP} images with a vector, and {len(rows)} have one", "use method='pca'"
+            )
         umap = library("umap", "scatter(method='umap')", "-learn; method='pca' needs none")
-        points = umap.UMAP(n_components=2, random_state=seed).fit_transform(values[rows])
+        near = min(NEIGHBOURS, len(rows) - 1)
+        points = umap.UMAP(n_neighbors=near, random_state=seed, n_jobs=1).fit_transform(values[rows])
         axes, how = ("UMAP 1", "UMAP 2"), "by UMAP"
+        about = {"method": method, "neighbours": near, "seed": seed}
+    notes = [Note("left-out", line.capitalize()) for line in left_out(finite)]
+    if (np.ptp(points, axis=0) == 0).all():
+        notes.append(Note("same", "The layer tells none of the images apart: all lie at one point"))
     subject = f"{by} over the map · {_subject(store, kept)}" if kept.spatial else _subject(store, kept)
     frame = Frame(
         f"{path_of(kept)} · {counted(len(rows), 'image')} {how}",
         Note("subject", subject),
-        [Note("left-out", line.capitalize()) for line in left_out(finite)],
+        notes,
         heading=look.title,
         caption=look.caption,
     )
@@ -261,12 +273,12 @@ def scatter_picture(store: Store, kept: Kept, *, by: str, method: str, seed: int
         np.asarray(points, float),
         [store.ids[row] for row in rows],
         axes,
-        [held.photo(row) for row in rows.tolist()],
+        lambda index: held.photo(int(rows[index])),
         labels if any(labels) else None,
     )
     picture = draw_scatter(
         shown,
         frame,
-        provenance={"model": store.plan.model, "layer": path_of(kept), "layerscope": __version__, "method": method},
+        provenance={"model": store.plan.model, "layer": path_of(kept), "layerscope": __version__, **about},
     )
     return picture.themed(look.theme)

@@ -15,6 +15,7 @@ from ..errors import BadOption
 from ..safe_text import counted
 
 FEWEST = 4  # images that an unbiased estimate of CKA needs
+COMPARED = 3  # images that a correlation needs
 
 
 def present(*vectors: np.ndarray) -> np.ndarray:
@@ -58,7 +59,7 @@ def selectivity(vectors: np.ndarray, labels: np.ndarray, classes: int) -> Select
     held, starts = np.unique(labels, return_index=True)
     if len(held) < 2:
         raise BadOption(
-            f"selectivity needs readable images of two classes, and there are some of {counted(len(held), 'class', 'classes')}"
+            f"it takes images of two classes that have values, and there are some of {counted(len(held), 'class', 'classes')}"
         )
     finite = np.isfinite(wide)
     counts = np.add.reduceat(finite, starts, 0, dtype=np.int64)
@@ -91,34 +92,42 @@ def _auc(values: np.ndarray, labels: np.ndarray, best: np.ndarray) -> np.ndarray
 
 
 def correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Pearson's correlation over the images of each column of `one` with each of `other`; NaN for constant columns.
+    """Pearson's correlation of each column of `one` with the same of `other`, over the images in which both are finite.
 
-    >>> a = np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
+    NaN for constant columns, and over fewer than three images, of which two always agree.
+
+    >>> a = np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0], [np.nan, 1.0]])
     >>> correlations(a, -a).round(6).tolist()
-    [[-1.0, nan], [nan, nan]]
+    [-1.0, nan]
     """
-    first, second = _standard(one), _standard(other)
-    return np.clip(first.T @ second, -1, 1)
+    both = np.isfinite(one) & np.isfinite(other)
+    whole = both.all(0)
+    result = np.full(one.shape[1], np.nan)
+    result[whole] = _correlations(one[:, whole], other[:, whole])
+    for column in np.flatnonzero(~whole).tolist():
+        rows = both[:, column]
+        result[column] = _correlations(one[rows, column, None], other[rows, column, None])[0]
+    return result
 
 
-def paired_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of each column of `one` with the same of `other`."""
+def _correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    if len(one) < COMPARED:
+        return np.full(one.shape[1], np.nan)
     return np.clip((_standard(one) * _standard(other)).sum(0), -1, 1)
 
 
 def _standard(vectors: np.ndarray) -> np.ndarray:
-    """Columns with mean 0 and length 1; NaN for those that are constant, or aren't finite everywhere."""
-    whole = complete(vectors) & (len(vectors) > 0)
-    if not whole.all():
-        result = np.full(vectors.shape, np.nan)
-        if whole.any():
-            result[:, whole] = _standard(vectors[:, whole])
-        return result
-    centred = vectors - vectors.mean(0, dtype=np.float64)
+    """Columns with mean 0 and length 1; NaN for those that are constant."""
+    centred = _centred(vectors)
     lengths = np.linalg.norm(centred, axis=0)
-    # What is left of a constant column is rounding.
-    flat = lengths <= 1e-12 * np.abs(vectors).max(0, initial=0) * np.sqrt(len(vectors))
-    return np.divide(centred, lengths, out=np.full(centred.shape, np.nan), where=~flat)
+    return np.divide(centred, lengths, out=np.full(centred.shape, np.nan), where=lengths > 0)
+
+
+def _centred(vectors: np.ndarray) -> np.ndarray:
+    """float64, columns with mean 0: those that are constant wholly so, without the rounding of a mean."""
+    centred: np.ndarray = vectors - vectors.mean(0, dtype=np.float64)
+    centred[:, vectors.min(0) == vectors.max(0)] = 0
+    return centred
 
 
 def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
@@ -128,6 +137,7 @@ def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
     [1.0, 0.707, nan]
     """
     wide = vectors.astype(np.float64)
+    query = query.astype(np.float64)
     lengths = np.linalg.norm(wide, axis=1) * np.linalg.norm(query)
     return np.divide(wide @ query, lengths, out=np.full(len(wide), np.nan), where=lengths > 0)
 
@@ -152,7 +162,7 @@ def cka(one: np.ndarray, other: np.ndarray) -> float:
     if len(one) < FEWEST:
         raise BadOption(f"CKA needs at least {FEWEST} images, and there are {len(one)}")
     # HSIC doesn't change with the means, but small numbers lose less to rounding.
-    first, second = (vectors - vectors.mean(0, dtype=np.float64) for vectors in (one, other))
+    first, second = _centred(one), _centred(other)
     own = _hsic(first, first), _hsic(second, second)
     if min(own) <= 0:
         return float("nan")  # one of them is the same for all images
@@ -174,7 +184,7 @@ def principal(vectors: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarr
 
     The sign of a component is such that its largest weight is positive.
     """
-    centred = vectors - vectors.mean(0, dtype=np.float64)
+    centred = _centred(vectors)
     if len(centred) < centred.shape[1]:
         _, sizes, right = np.linalg.svd(centred, full_matrices=False)
         spread = np.square(sizes)

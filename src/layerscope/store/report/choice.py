@@ -13,6 +13,7 @@ from ...safe_text import counted
 from ..answers import class_table, statistics_table
 from ..plan import Kept
 from ..reading import channel_at, path_of
+from ..table import Table
 from ..vectors import label_numbers
 
 if TYPE_CHECKING:
@@ -47,15 +48,15 @@ def numbers_of(store: Store, kepts: Sequence[Kept], channels: Any) -> list[int] 
 def chosen(store: Store, kept: Kept, numbers: Sequence[int] | None) -> Choice:
     """The channels of a layer that are named, else those that tell classes apart, else those with outstanding values."""
     tally = store.tally(path_of(kept))
-    table = statistics_table(kept, tally, len(store.ids))
+    table = statistics_table(kept, tally)
     alive = ~(table["dead"] | table["constant"]) & (tally.count > 0)
     keys = np.divide(
         table["max"] - table["mean"], table["deviation"], out=np.full(len(alive), np.nan), where=table["deviation"] > 0
     )
     first = "of how many deviations their largest value lies above the mean"
     lines: dict[int, str] = {}
-    if store.plan.keep != "stats" and len(label_numbers(store.labels)[1]) > 1:
-        classes = class_table(store, kept, "max")
+    classes = _classes(store, kept)
+    if classes is not None:
         lines = {at: _class_line(row) for at, row in enumerate(classes) if alive[at]}
         keys = classes["auc"]  # selectivity is 1 for a channel that a single image excites
         first = "of how well their largest values tell one class from the others (AUC)"
@@ -65,6 +66,15 @@ def chosen(store: Store, kept: Kept, numbers: Sequence[int] | None) -> Choice:
     keys = np.where(alive & ~np.isnan(keys), keys, -np.inf)
     places = [at for at in np.argsort(-keys, kind="stable").tolist() if np.isfinite(keys[at])][:USUAL]
     return Choice(places, f"{len(places)} of {counted(len(kept.channels), 'channel')}, in the order {first}", lines)
+
+
+def _classes(store: Store, kept: Kept) -> Table | None:
+    """Which class each channel answers to; `None` where the images don't tell: of one class, or not kept."""
+    if store.plan.keep == "stats":
+        return None
+    labels, _ = label_numbers(store.labels)
+    seen = np.isfinite(store.vectors(path_of(kept), "max")).any(1)
+    return class_table(store, kept, "max") if len(np.unique(labels[seen & (labels >= 0)])) > 1 else None
 
 
 def _class_line(row: dict[str, Any]) -> str:

@@ -33,8 +33,8 @@ def histogram(table: Table, title: str) -> str:
         if height > 0
     )
     label = f"{title}: from {number(low)} to {number(high)}"
-    texts = [_text(low, low, high), *(_text(value, low, high) for value in round_numbers(low, high, 4))]
-    texts = [*texts[:1], *(text for text in texts[1:] if text), _text(high, low, high)] if high > low else texts[:1]
+    between = [_text(value, low, high) for value in round_numbers(low, high, 4) if low < value < high]
+    texts = [_text(low, low, high), *between, *([_text(high, low, high)] if high > low else [])]
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT + BELOW}" role="img" aria-label="{html.escape(label)}">'
         f'<path class="bars" d="{bars}"/><path class="axis" d="M0 {HEIGHT}.5H{WIDTH}"/>{"".join(texts)}</svg>'

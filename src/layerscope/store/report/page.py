@@ -13,14 +13,14 @@ from ...core.layer import kind_in_words
 from ...core.progress import work
 from ...errors import BadOption, LayerscopeError
 from ...picture.numbers import number
-from ...plots.evidence import Example
+from ...plots.evidence import Example, view_note
 from ...safe_text import counted
 from .. import reading
 from ..answers import histogram_table
 from ..plan import Kept
 from ..reading import path_of
 from ..tally import quantiles
-from ..top import ACTIVE, Chosen, Look, examples_of, sample_images, scatter_picture, style_of, top_images
+from ..top import ACTIVE, Chosen, Look, active, examples_of, sample_images, scatter_picture, style_of, top_images
 from .choice import Choice, chosen, numbers_of
 from .histogram import histogram
 from .parts import bar, photos, picture, table, text
@@ -148,18 +148,15 @@ def _opening(store: Store, kept: Kept, anchor: str) -> Iterator[str]:
         caption += f", the first {ROWS:,}; `layerscope top` writes all of them as CSV"
     yield f"<details><summary>Statistics of {counted(len(stats), 'channel')}</summary>{table(stats, caption, ROWS)}</details>"
     try:
-        light, dark = (
-            scatter_picture(
-                store, kept, by="mean", method="pca", seed=0, look=Look(title="", caption=False, theme=theme)
-            )
-            for theme in ("light", "dark")
-        )
+        light = scatter_picture(store, kept, by="mean", method="pca", seed=0, look=Look(title="", caption=False))
     except LayerscopeError as error:
         yield f'<p class="grey">No plane of images: {text(error)}.</p>'
         return
     yield "<h3>Images by what the layer makes of them</h3>"
     yield "<p>Those lie together that the layer sees as alike: the means of its channels along two principal components.</p>"
-    drawn = picture(light, dark, f"Images of the data set as points of a plane, by the channels of {path_of(kept)}")
+    drawn = picture(
+        light, light.themed("dark"), f"Images of the data set as points of a plane, by the channels of {path_of(kept)}"
+    )
     yield f'<figure id="{anchor}-plane">{drawn}</figure>'
 
 
@@ -183,7 +180,7 @@ def _channel(store: Store, kept: Kept, at: int, *, line: str, anchor: str) -> It
     tally = store.tally(path_of(kept))
     number_of, label = kept.channels[at], f" · {kept.labels[at]}" if kept.labels else ""
     yield f'<article id="{anchor}-channel-{number_of}"><h4>Channel {number_of}{text(label)}</h4>'
-    median, high = quantiles(tally, (0.5, ACTIVE))[at].tolist()
+    median, high = quantiles(tally, (0.5, ACTIVE), [at])[0].tolist()
     figures = [
         f"mean {number(float(tally.mean[at]))}", f"median {number(median)}", f"99% below {number(high)}",
         f"largest {number(float(tally.high[at]))}", f"{percent(float(tally.zeros[at]) / max(1, int(tally.count[at])))} zeros",
@@ -202,7 +199,7 @@ def _channel(store: Store, kept: Kept, at: int, *, line: str, anchor: str) -> It
 
 def _examples(store: Store, kept: Kept, at: int) -> Iterator[str]:
     """Photos of a channel in two rows, on one scale: the top, and some of each eighth below."""
-    on_map = len(kept.spatial) == 2
+    on_map = kept.on_photo
     rows: list[tuple[str, list[Example], tuple[str, ...]]] = []
     kinds: tuple[tuple[Callable[[Store, Kept, int], Chosen], str, tuple[str, ...]], ...] = (
         (top_images, "The {} with the largest values", ("overlay", "crop")),
@@ -223,9 +220,13 @@ def _examples(store: Store, kept: Kept, at: int) -> Iterator[str]:
             rows.append(("; ".join(said), examples, views if on_map else ("photo",)))
     if not rows:
         return
-    style = style_of(store, kept, at, [one for _, examples, _ in rows for one in examples], look=Look())
+    level = active(store.tally(path_of(kept)), at)[0]
+    style = style_of(kept, [one for _, examples, _ in rows for one in examples], level, Look())
     for words, examples, views in rows:
-        below = "; below each what the unit with the largest value sees" if "crop" in views else ""
+        below = ""
+        if "crop" in views:
+            seen = str(view_note("crop", "", examples))
+            below = f"; below each: {seen[:1].lower()}{seen[1:]}"
         ranked = examples is rows[0][1]
         yield f"<figure><figcaption>{text(words + below)}</figcaption>{photos(examples, style, views, ranked=ranked)}</figure>"
     if on_map:

@@ -54,7 +54,7 @@ def photos(examples: Sequence[Example], style: Style, views: Sequence[str], *, r
     cells = []
     for index, example in enumerate(examples):
         value = reading(example.value, *style.rule.limits)
-        rank = f"<b>{index + 1}</b> " if ranked else ""
+        rank = f"<b>{example.rank or index + 1}</b> " if ranked else ""
         shown = "".join(_photo(example, style, view, value) for view in views)
         cells.append(f'<li>{shown}<span>{rank}{value}</span><span class="name">{text(example.name)}</span></li>')
     return f'<ol class="photos">{"".join(cells)}</ol>'

@@ -1,13 +1,18 @@
 """Every engine leaves the same store."""
 
+import contextlib
+import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import layerscope as ls
+from helpers.ray_cluster import NOT_STARTED
 from helpers.stores import contents, small_scan, write_images
 from helpers.wording import raises
 from layerscope.store.engines import worker
@@ -148,6 +153,46 @@ def test_a_dask_worker_that_is_killed_costs_nothing(images, tmp_path, alone, imp
             small_scan(images, tmp_path / "store", keep="maps", engine="dask", address=cluster.scheduler_address)
     assert killed.kill is None
     assert contents(tmp_path / "store") == alone
+
+
+RAY = Path(__file__).parents[1] / "helpers/ray_cluster.py"
+
+
+def scanned_with_ray(work, folder):
+    """What `helpers/ray_cluster.py` tells; it has two tries, as Ray wants its processes to start within 30 seconds.
+
+    A process group of its own ends with all that Ray has started, so that a hang fails and nothing is left behind.
+    """
+    for number in range(2):
+        own = folder / str(number)
+        own.mkdir()
+        program = [sys.executable, str(RAY), work, str(own)]
+        process = subprocess.Popen(
+            program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        try:
+            out, errors = process.communicate(timeout=180)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.returncode != NOT_STARTED:
+            assert process.returncode == 0, errors[-4000:]
+            return json.loads(out.splitlines()[-1])
+    return pytest.skip(f"Ray didn't start here, on a machine with the load {os.getloadavg()[0]:.1f}: {errors[-200:]}")
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_of_this_machine_listens_on_loopback_and_leaves_the_same_store(tmp_path, importable):
+    pytest.importorskip("ray")
+    told = scanned_with_ray("own", tmp_path)
+    assert told["same"] and told["address"].startswith("127.0.0.1:")
+
+
+@pytest.mark.slow
+def test_a_node_of_a_ray_cluster_that_is_killed_costs_nothing(tmp_path, importable):
+    pytest.importorskip("ray")
+    assert scanned_with_ray("killed", tmp_path) == {"nodes": 2, "same": True}
 
 
 def test_options_of_clusters_are_for_their_engine(images, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -15,6 +16,7 @@ from . import Job
 from .worker import check_travels, do_units
 
 LOOPBACK = "127.0.0.1"
+LOCAL = re.compile(r"(127\.[\d.]+|localhost|\[::1\]):")
 RETRIES = 3  # of a unit whose worker or node was lost
 
 
@@ -25,6 +27,9 @@ def receipts(job: Job) -> Iterator[Receipt]:
     """
     check_travels(job.spec)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if job.address is None or LOCAL.match(job.address):
+        # Else Ray takes the machine's own address for 127.0.0.1, and looks there for a cluster that isn't.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     ray = library("ray", "engine='ray'", '; pip install "layerscope[ray]"')
     with _cluster(ray, job):
         task = ray.remote(do_units).options(
@@ -77,7 +82,7 @@ def _cluster(ray: Any, job: Job) -> Iterator[None]:
                 logging_level="ERROR",
                 _node_ip_address=LOOPBACK,
             )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray has no class for it, nor one for a node that doesn't start in time
         where = f"no Ray cluster at {job.address}" if job.address else "no Ray cluster could be started"
         raise BadOption(f"{where}: {one_line(error)}") from error
     try:

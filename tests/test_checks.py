@@ -70,7 +70,7 @@ def test_a_small_limit_of_pixels_is_a_number_of_pixels(monkeypatch):
         (lambda fm: ls.sheet(fm, normalize=True), "scale='layer'"),
         (lambda fm: ls.heatmap(fm, channel=3), "fm.select(channel)"),
         (lambda fm: ls.heatmap(np.zeros((5, 24, 24)), layout="hwc"), "layout='bhw'"),
-        (lambda fm: ls.show("demo", ls.demo_photo(), combine={3: 0.5}), "ls.weighted(fm, {3: 0.5})"),
+        (lambda fm: ls.show("demo", ls.demo_photo(), combine={3000: 0.5}), "3000"),
         (lambda fm: ls.show("demo", ls.demo_photo(), combine="weights:3=0.5,7=-1"), "ls.weighted(fm, {3: 0.5, 7: -1})"),
         (lambda fm: ls.show("demo", ls.demo_photo(), combine="average"), "'mean'"),
         (lambda fm: ls.show("demo", ls.demo_photo(), ["_conv_stem", "_swish"]), "ls.compare(maps)"),

@@ -35,6 +35,7 @@ OPTIONS = (
         "dpi",
         "dtype",
         "engine",
+        "even",
         "figure",
         "fps",
         "frames",

@@ -267,3 +267,26 @@ def test_an_error_of_the_generator_itself_comes_through() -> None:
 
     with pytest.raises(RuntimeError, match="the camera is gone"):
         list(stream(broken(), 1))
+
+
+def test_a_folder_without_images_gives_its_arrays(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 6, 5, 3), dtype=np.uint8)
+    for name, array in (("b10", pixels[0]), ("b2", pixels[1]), ("two", pixels[1:])):
+        np.save(tmp_path / f"{name}.npy", array)
+    (tmp_path / "bad.npy").write_bytes(b"no array")
+    with pytest.warns(ImagesSkipped, match="bad"):
+        photos, skipped = load(tmp_path)
+    assert [photo.id for photo in photos] == ["b2", "b10", "two-0", "two-1"]
+    assert all(np.array_equal(photo.pixels, pixels[index]) for photo, index in zip(photos, (1, 0, 1, 2), strict=True))
+    assert [id for id, _ in skipped] == ["bad"]
+    with pytest.raises(ImageNotReadable, match=r"bad\.npy"):
+        load(tmp_path / "bad.npy")
+    Image.new("RGB", (4, 4)).save(tmp_path / "photo.png")
+    assert [source.id for source in collect(tmp_path)] == ["photo.png"]
+
+
+def test_an_array_in_a_file_is_read_when_it_is_wanted(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 4, 3), np.uint8))
+    (source,) = collect(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.full((4, 4, 3), 7, np.uint8))
+    assert source.read().pixels.max() == 7

@@ -53,7 +53,8 @@ def test_show_has_every_option_of_a_sheet_a_heat_map_and_an_overlay():
 
 def test_the_command_has_every_option_of_show():
     """A new one becomes an `add_argument` in cli/__init__.py and a word in surface.py; it reaches the picture by its name."""
-    python_only = {"image", "page", "backend"}  # IMAGE is an argument, every page is written
+    # IMAGE is an argument, every page is written, files of photos are those that a map lies on
+    python_only = {"image", "page", "backend", "photo"}
     assert options_of(ls.show) - options_of_the_command() == python_only
     assert options_of(ls.figure) - options_of_the_command() == {"image", "backend"}
     drawn = {field.name for field in fields(OverlayOptions)} - OWN - python_only
@@ -77,6 +78,7 @@ VALUES = {
     "bar": False,
     "theme": "dark",
     "alpha": 0.9,
+    "even": True,
     "smooth": True,
     "contours": 3,
     "top": 20,
@@ -114,7 +116,7 @@ def test_top_is_how_many_bars_the_output_has(scope):
     assert len(picture.cells) == 2
 
 
-@pytest.mark.parametrize("name", ["on", "alpha", "interpolation", "contours"])
+@pytest.mark.parametrize("name", ["on", "alpha", "even", "interpolation", "contours"])
 def test_what_is_for_an_overlay_needs_one(scope, name):
     with raises(ls.BadOption, name, "overlay"):
         ls.show(scope, PHOTO, "conv1", **{name: VALUES[name]})
@@ -339,3 +341,34 @@ def test_several_options_of_open_are_named_together(scope):
 def test_weights_of_channels_are_told_from_those_of_a_model(scope, opened):
     with raises(ls.BadOption, "combine=", "ls.weighted", "ndarray"):
         ls.show(scope if opened else tiny_model(), PHOTO, "conv1", weights=np.ones(32, np.float32))
+
+
+def test_weights_for_the_channels_are_a_combination(scope):
+    weights = np.linspace(-1, 1, 4)
+    expected = ls.heatmap(ls.weighted(scope.capture(PHOTO, "conv1"), weights)).rgb()
+    for given in (weights, weights.tolist(), dict(enumerate(weights))):
+        assert np.array_equal(ls.show(scope, PHOTO, "conv1", combine=given).rgb(), expected)
+    with raises(ls.BadWeights, "4"):
+        ls.show(scope, PHOTO, "conv1", combine=np.ones(3))
+
+
+def test_a_ready_batch_is_laid_on_the_photo_that_is_given():
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
+    batch, photo = np.random.default_rng(0).random((2, 3, 8, 8), np.float32), np.full((40, 60, 3), 90, np.uint8)
+    picture = ls.show(scope, batch, "conv1", overlay=True, photo=photo)
+    assert np.array_equal(picture.rgb(), ls.overlay(ls.mean(scope.capture(batch, "conv1")), photo=photo).rgb())
+    with raises(ls.BadOption, "photo=", "overlay=True"):
+        ls.show(scope, batch, "conv1", photo=photo)
+
+
+def test_files_of_arrays_are_images_and_ready_batches(scope, tmp_path):
+    np.save(tmp_path / "photo.npy", PHOTO)
+    stored = scope.capture(tmp_path / "photo.npy", "conv1")["conv1"]
+    assert stored.ids == ("photo",)
+    assert np.array_equal(stored.values, scope.capture(PHOTO, "conv1")["conv1"].values)
+    assert "photo" in ls.show(scope, str(tmp_path / "photo.npy"), "conv1").alt()
+    batch = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+    np.save(tmp_path / "batch.npy", batch)
+    ready = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
+    shown = ls.show(ready, str(tmp_path / "batch.npy"), "conv1")
+    assert np.array_equal(shown.rgb(), ls.show(ready, batch, "conv1").rgb())

@@ -242,3 +242,8 @@ def test_the_embedded_networks_first_layer_is_what_its_file_holds():
 def test_a_model_is_opened_as_by_other_pictures(model):
     same = ls.kernels(ls.open("demo"), "_conv_stem")
     np.testing.assert_array_equal(ls.kernels(model, "_conv_stem").pixels, same.pixels)
+
+
+def test_weights_that_a_batchnorm_is_folded_into_say_so(scope):
+    assert "folded" in " ".join(ls.kernels("demo", "_conv_stem").lines)
+    assert "folded" not in " ".join(ls.kernels(scope, "first").lines)

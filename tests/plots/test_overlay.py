@@ -14,7 +14,7 @@ from helpers.arrays import noise
 from helpers.wording import raises, warns, wording
 from layerscope.combinations.registry import RULES
 from layerscope.core.note import kind_of
-from layerscope.core.receptive_field import Line
+from layerscope.core.receptive_field import Field, Line
 from layerscope.inputs.preprocess import Recipe
 from layerscope.picture.codes import ABOVE, BELOW, GAP
 from layerscope.picture.font import font
@@ -595,3 +595,33 @@ def test_the_names_of_narrow_photos_are_whole(photo, text):
     ends = [line.x + font(line.size).width(line.text) for line in names]
     assert ends[-1] <= picture.width
     assert all(end < after.x or line.y < after.y for end, line, after in zip(ends, names, names[1:], strict=False))
+
+
+def test_an_even_overlay_covers_strong_and_weak_values_alike():
+    values, photo = np.arange(6, dtype=np.float32).reshape(2, 3), np.full((40, 60, 3), 128, np.uint8)
+    opaque = overlay(on_photo(values, photo), even=True, alpha=1.0)
+    drawn = cell_rgb(opaque)[::20, ::20].reshape(-1, 3)
+    expected = opaque.scale.palette()[opaque.scale.codes(values.ravel())]
+    assert (np.abs(drawn[:, None].astype(int) - expected.astype(int)).max(-1).diagonal() <= 1).all()
+    usual, even = overlay(on_photo(values, photo)), overlay(on_photo(values, photo), even=True)
+    assert "60%" in " ".join(even.lines) and "Opacity grows" not in " ".join(even.lines)
+    assert np.abs(cell_rgb(usual)[0, 0].astype(int) - cell_rgb(even)[0, 0].astype(int)).max() > 20
+
+
+def test_factors_that_cover_the_photo_evenly_say_so():
+    values = np.random.default_rng(0).random((1, 6, 6, 8), dtype=np.float32)
+    whole = ls.Placement((48, 48), (48, 48), (0.0, 0.0, 48.0, 48.0))
+    factors = ls.nmf(replace(ls.FeatureMap.of_array(values), photos=(grey_photo(48, 48),), placement=(whole,)), 2)
+    assert "up to" in " ".join(overlay(factors).lines)
+    assert "up to" not in " ".join(overlay(factors, even=True).lines)
+
+
+def test_fields_on_an_input_of_an_unknown_size_are_no_places_on_a_photo_that_is_given():
+    scope = ls.open(brightness_model(), backend=Brightness(), preprocess=None)
+    batch = np.zeros((1, 3, 32, 32), np.float32)
+    batch[..., 16:, 16:] = 1
+    fm = ls.mean(scope.capture(batch, "pool"))
+    fm = replace(fm, layer=replace(fm.layer, receptive=(Field((0.0,), (7.0,), 8.0),) * 2))
+    region = cell_rgb(ls.overlay(fm, photo=np.zeros((200, 300, 3), np.uint8), zoom=1))
+    assert region.shape == (200, 300, 3)
+    assert (region[150, 200] != region[50, 50]).any() and (region[199, 299] == region[101, 151]).all()

@@ -340,16 +340,13 @@ def _blank(scope: Scope) -> Any:
 
 
 def _images(paths: Sequence[Any], scope: Scope) -> Any:
-    """What the scope captures: files of photos, arrays as photos, or a batch that is ready for the model."""
-    from ..inputs.arrays import is_arrays, read_ready
-    from ..inputs.images import named_after
+    """What the scope captures: files of photos, or a batch that is ready for the model."""
+    from ..inputs.arrays import read_ready
     from ..inputs.recipe import READY
 
     if scope.preprocess == READY:
         return read_ready(paths)
-    held = [read_ready([path]) if isinstance(path, str) and is_arrays(path) else None for path in paths]
-    images = named_after(list(zip(paths, held, strict=True)))
-    return images if len(images) > 1 else images[0]
+    return list(paths) if len(paths) > 1 else paths[0]
 
 
 def _names(paths: Sequence[Any], scope: Scope) -> list[str]:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from ..core.conversion import is_array
 from ..core.feature_map import FeatureMap
 from ..core.layer import ATTENTION_MAP
 from ..core.note import Note
@@ -94,7 +93,6 @@ SYNONYMS = {
     "gradcam": "grad-cam",
     "gradcampp": "grad-cam++",
 }
-MOST_SHOWN = 60  # letters of weights that were given in the place of a name
 
 
 def rule_named(text: str) -> Rule:
@@ -128,7 +126,7 @@ def row_of(rule: Any) -> Rule | None:
 
 
 def combined(fm: Any, rule: Any, target: Any = None) -> FeatureMap:
-    """`fm` combined by a rule: a name of `RULES`, a function, or `None` for not at all. A joint rule takes several maps.
+    """`fm` combined by a rule: a name of `RULES`, a function, weights, or `None` for not at all. Joint ones take several.
 
     `target` is for rules that run the model themselves; gradient-based ones have that of the capture. A rule of the
     table that uses no class says so where a target is given.
@@ -146,13 +144,11 @@ def combined(fm: Any, rule: Any, target: Any = None) -> FeatureMap:
                     "does"
                 )
             return result
-        if isinstance(rule, Mapping | Sequence | np.ndarray):
-            given = repr(rule) if len(repr(rule)) < MOST_SHOWN else type(rule).__name__
-            raise BadOption(
-                f"combine={given}: weights for channels are given by combine=lambda fm: ls.weighted(fm, {{3: 0.5}}), or as"
-                " the file of combine='weights:w.npy'"
-            )
-        raise BadOption(f"combine={rule!r}: use the name of a combination, or a function of a feature map")
+        if isinstance(rule, Mapping | Sequence) or is_array(rule):
+            return reduce.weighted(fm, rule)
+        raise BadOption(
+            f"combine={rule!r}: use the name of a combination, a function of a feature map, or weights for the channels"
+        )
     if row.model:
         return row.function(fm, target)
     result = row.function(fm, *_argument(row, rule))

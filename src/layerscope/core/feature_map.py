@@ -16,6 +16,7 @@ from ..safe_text import counted, printable, writable
 from . import axes as _axes
 from . import npz, tables
 from .conversion import as_float32, as_numpy, library_of, only_map, require_array, require_known
+from .display import as_html
 from .layer import Layer
 from .linear import Linear
 from .note import Note
@@ -148,6 +149,9 @@ class FeatureMap(Numbers):
         rule = f", {self.rule}" if self.rule else ""
         path = self.layer.path or "output"
         return writable(printable(f"<FeatureMap {path} ({self.layer.kind}) {list(self.shape)}{rule}>"))
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     def select(self, channels: int | Sequence[int] | slice | None) -> FeatureMap:
         """The same map with some of its channels only, in the order given.

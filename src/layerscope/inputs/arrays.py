@@ -1,4 +1,4 @@
-"""Arrays in files, for the command line: `.npy`, and `.npz` with several inputs by name or in order. No pickles."""
+"""Arrays in files: `.npy`, and `.npz` with several inputs by name or in order. No pickles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,34 @@ def is_arrays(path: str | os.PathLike[str]) -> bool:
     (True, False)
     """
     return os.fspath(path).lower().endswith(SUFFIXES)
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """A file of arrays in which there are images."""
+
+    path: Path
+
+    @property
+    def count(self) -> int:
+        """How many images its array holds, by the head of the file; 1 where `read` will say why that can't be told."""
+        try:
+            shape = self._shape()
+        except BadOption:
+            return 1
+        return shape[0] if len(shape) == len("bhwc") else 1
+
+    def _shape(self) -> tuple[int, ...]:
+        if self.path.suffix.lower() != ".npy":
+            held: tuple[int, ...] = getattr(self.read(), "shape", ())
+            return held
+        with open_regular(self.path) as file, parsing(self.path, "an .npy array"):
+            shape: tuple[int, ...] = np.load(file.name, mmap_mode="r").shape
+            return shape
+
+    def read(self) -> Any:
+        """What it holds: an array, or several as a batch."""
+        return _read(str(self.path))
 
 
 def read_ready(paths: Sequence[str]) -> Any:

@@ -7,7 +7,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from PIL import Image
 
 from ..checks import OF_ARRAY, whole
 from ..core.conversion import is_array
-from ..errors import ImageNotReadable, ImagesSkipped
+from ..errors import BadOption, ImageNotReadable, ImagesSkipped
 from ..files import open_regular
 from ..memory import is_little
 from ..memory import limit as memory_limit
 from ..safe_text import counted
 from ..surface import option
-from .arrays import is_arrays
+from .arrays import ArrayFile, is_arrays
 from .formats import pixel_limit
 from .levels import Range
 from .one_scale import in_one_list, in_one_scale, together
@@ -55,14 +55,39 @@ class Source:
         return read(self.item, id=self.id, limit=limit, range=range)
 
 
+@dataclass(frozen=True, eq=False)
+class Stored(Source):
+    """An image in a file of arrays (`item`, an `ArrayFile`), which is read when it is wanted, and its number there."""
+
+    number: int = 0
+
+    @property
+    def file(self) -> Path | None:
+        path: Path = self.item.path
+        return path
+
+    def read(self, *, limit: int | None = None, range: Range | None = None) -> Photo:
+        try:
+            image = _held(self.item, os.stat(self.item.path).st_mtime_ns)[self.number]
+        except (OSError, BadOption) as error:
+            raise ImageNotReadable(f"{self.item.path}: {error}") from error
+        return read(image, id=self.id, limit=limit, range=range)
+
+
+@lru_cache(maxsize=1)  # one file after the other is read, and once
+def _held(file: ArrayFile, changed: int) -> list[Any]:
+    """The images in a file that was `changed` last then."""
+    return list(_items(file.read()))
+
+
 def collect(images: Any) -> list[Source]:
     """Every image in `images`, named and not yet read.
 
     `images` is a path, a folder, a glob pattern (`**` works), bytes, an open file, a PIL image, an array, a batch of
     arrays `[image, height, width, channel]`, or a list or generator of these. A folder gives its own image files by
     suffix in natural order (`2.jpg` before `10.jpg`); where it has none, those of its sub-folders (one folder per
-    class). Hidden files are left out. Ids are file names, with their folder where two are the same, else `array-0`,
-    `bytes-0`, `image-0` …
+    class), or else its `.npy` and `.npz` files. Hidden files are left out. Ids are file names, with their folder where two are
+    the same (of arrays without the suffix, numbered where a file holds several), else `array-0`, `bytes-0`, `image-0` …
 
     >>> import numpy as np
     >>> [source.id for source in collect([np.zeros((4, 4), np.uint8), np.zeros((2, 4, 4, 3), np.uint8)])]
@@ -72,30 +97,12 @@ def collect(images: Any) -> list[Source]:
     if not items:
         raise ImageNotReadable("no image was given: the list is empty")
     ids = _Ids().ids(items)
+    alone = len(items) == 1
+    named = alone and isinstance(images, str | os.PathLike)
     return [
-        replace(item, id=id) if isinstance(item, Source) else Source(id, item, len(items) == 1)
+        replace(item, id=id, explicit=item.explicit or named) if isinstance(item, Source) else Source(id, item, alone)
         for id, item in zip(ids, items, strict=True)
     ]
-
-
-def named_after(given: Sequence[tuple[Any, Any]]) -> list[Any]:
-    """Of (file, what it holds) the images: those of arrays by the stem of the file's name, numbered where there are several.
-
-    Where nothing was read (`None`), the file is the image.
-
-    >>> import numpy as np
-    >>> [source.id for source in named_after([("in/cats.npy", np.zeros((2, 4, 4, 3), np.uint8))])]
-    ['cats-0', 'cats-1']
-    """
-    held = [[name] if array is None else list(_items(array)) for name, array in given]
-    ids = [
-        id
-        for (name, array), items in zip(given, held, strict=True)
-        for id in ([""] if array is None else numbered(name, len(items)))
-    ]
-    items = in_one_list([item for items in held for item in items])
-    alone = len(items) == 1
-    return [Source(id, item, alone) if id else item for id, item in zip(ids, items, strict=True)]
 
 
 def numbered(path: str, count: int) -> list[str]:
@@ -114,11 +121,11 @@ def check_files(images: Any) -> list[Source]:
     sources = collect(images)
     unread: list[tuple[str, str]] = []
     for source in sources:
-        if not isinstance(source.item, Path):
+        if not isinstance(source.item, Path | ArrayFile):
             return sources
         try:
-            if is_arrays(source.item):
-                open_regular(source.item, what="image", error=ImageNotReadable).close()
+            if isinstance(source.item, ArrayFile):
+                open_regular(source.item.path, what="image", error=ImageNotReadable).close()
             else:
                 header_size(source.item, source.id)
             return sources
@@ -236,7 +243,8 @@ def _report(skipped: Sequence[tuple[str, str]], count: int) -> None:
 def _items(images: Any) -> Iterator[Any]:
     """The single images of any input; files stay paths."""
     if isinstance(images, (str, os.PathLike)):
-        yield from paths_of(os.fspath(images))
+        for path in paths_of(os.fspath(images)):
+            yield from _stored(path) if is_arrays(path) else (path,)
     elif isinstance(images, (bytes, bytearray, memoryview, Image.Image, Photo, Source)) or hasattr(images, "read"):
         yield images
     elif is_array(images):
@@ -254,6 +262,13 @@ def _items(images: Any) -> Iterator[Any]:
             yield from _items(without_labels(item))
     else:
         as_array(images)  # raises
+
+
+def _stored(path: Path) -> Iterator[Source]:
+    """The images in a file of arrays, named after it."""
+    file = ArrayFile(path)
+    for number, name in enumerate(numbered(str(path), file.count)):
+        yield Stored(name, file, number=number)
 
 
 def is_stream(images: Any) -> bool:

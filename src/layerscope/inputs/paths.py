@@ -5,10 +5,12 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import ImageNotReadable
+from .arrays import is_arrays
 
 # What counts as an image in a folder. HEIC and JPEG XL are here although Pillow needs a plugin for them: a folder of
 # such files must be listed as skipped with the reason, not look empty.
@@ -19,12 +21,12 @@ SUFFIXES = (
 DIGITS = re.compile("[0-9]+")
 
 
-def paths_of(name: str) -> list[Path]:
-    """The image files of a path, a folder or a pattern."""
+def paths_of(name: str, *, arrays: bool = False) -> list[Path]:
+    """The image files of a path, a folder or a pattern; of a folder that has none, or for `arrays`, those of arrays."""
     check_local(name)
     path = Path(os.path.expanduser(name))
     if os.path.isdir(path):
-        return _in_folder(path)
+        return ([] if arrays else _in_folder(path, is_image)) or _in_folder(path, is_arrays) or _nothing_in(path)
     if os.path.exists(path) or not glob.has_magic(name):
         return [path]
     return [Path(match) for match in matches(path)]
@@ -79,18 +81,20 @@ def _folders_below(folder: str, seen: set[str]) -> Iterator[str]:
         yield parent if folder else parent[2:]  # without "./"
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    images: list[Path] = []
-    for parent, names, files in os.walk(folder):
-        names[:] = [name for name in names if not name.startswith(".")]
-        images += [Path(parent, name) for name in files if is_image(name)]
-        if images and parent == str(folder):
+def _in_folder(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
+    files: list[Path] = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(parent, name) for name in names if wanted(name) and not name.startswith(".")]
+        if files and parent == str(folder):
             break
-    if not images:
-        raise ImageNotReadable(
-            f"{folder}: no image in this folder or its sub-folders; the suffixes looked for are {' '.join(SUFFIXES)}"
-        )
-    return sorted(images, key=lambda path: _order(str(path)))
+    return sorted(files, key=lambda path: _order(str(path)))
+
+
+def _nothing_in(folder: Path) -> NoReturn:
+    raise ImageNotReadable(
+        f"{folder}: no image in this folder or its sub-folders; the suffixes looked for are {' '.join(SUFFIXES)}"
+    )
 
 
 def is_image(name: str) -> bool:

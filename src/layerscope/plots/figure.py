@@ -81,6 +81,7 @@ def figure(
     width_mm: float | None = None,
     on: str = "grey",
     alpha: float | None = None,
+    even: bool = False,
     interpolation: str | None = None,
     contours: int | Sequence[float] | None = None,
     scale: Any = "layer",
@@ -128,6 +129,7 @@ def figure(
             4 to 8 tiles, and from 82 mm on letters of 6 points or more. `save` takes the same number.
         on: What the overlay lies on: `"grey"`, the photo without its colours, or `"photo"`.
         alpha: The greatest opacity of the overlay, from 0 to 1.
+        even: Whether all values cover the photo alike, as in `overlay`.
         interpolation: `"nearest"` or `"smooth"`, as in `overlay`.
         contours: Levels to draw a line at on the overlay, or how many.
         scale: The range of the combined map: `"layer"`, `(low, high)` or a `Scale`.

@@ -108,7 +108,7 @@ def describe_rule(combine: str | None, kind: str = "") -> str:
 def files_of(images: Any) -> list[Path]:
     """The files among `images`, which may be whatever `collect` takes, or ready batches."""
     if isinstance(images, str | os.PathLike):
-        return [source.item for source in collect(images)]
+        return [source.file or source.item for source in collect(images)]
     return [path for item in images for path in files_of(item)] if isinstance(images, list | tuple) else []
 
 

@@ -77,20 +77,23 @@ def grouped_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     return _compose(whole, groups, body, options)
 
 
-def grouped_overlay(whole: FeatureMap, options: DrawOptions, ground: Ground, alpha: float) -> Picture:
-    """Factors or clusters on the photo: the stronger, the more of its colour covers it; and below it the legend."""
+def grouped_overlay(
+    whole: FeatureMap, options: DrawOptions, ground: Ground, alpha: float, *, even: bool = False
+) -> Picture:
+    """Factors or clusters on the photo, the stronger, the more of its colour (but for `even`); and below it the legend."""
     one, _ = options.pick(whole)
     groups, place = _groups(whole, options), ground.units(one)
     body = np.empty((*ground.size, 3), np.uint8)
     ground.draw(body)
     grid = PhotoGrid(ground.size, place)
-    part, shares = body[grid.seen], np.round(255 * alpha * _cover(groups)).astype(np.uint8)
+    cover = np.ones(groups.winner.shape) if even else _cover(groups)
+    part, shares = body[grid.seen], np.round(255 * alpha * cover).astype(np.uint8)
     for rows, spread in grid.spread(np.dstack([_full(groups), shares]), False):
         mix(part[rows], spread)
     ground.draw_frame(body)
     covered = (
         f"up to {alpha:.0%} of the photo, more where the factor is stronger"
-        if groups.tiles
+        if groups.tiles and not even
         else f"{alpha:.0%} of the photo"
     )
     parts = (*ground.words(place), f"Colours cover {covered}")

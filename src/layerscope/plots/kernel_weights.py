@@ -12,6 +12,7 @@ import numpy as np
 from ..backends.protocol import Kernel
 from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
+from ..core.note import Note
 from ..errors import BadOption
 from ..picture.canvas import Frame
 from ..picture.caption import about, caption, channels_text, title_of
@@ -41,7 +42,9 @@ class Weights:
     def of(cls, kernel: Kernel, layer: Layer, provenance: dict[str, Any]) -> Weights:
         values = arranged(kernel)
         shown = replace(layer, axes=kernel.axes, shape=kernel.values.shape, grid=None, prefix=(), note="")
-        notes = (kernel.note,) if kernel.note else ()
+        notes: tuple[str, ...] = (kernel.note,) if kernel.note else ()
+        if layer.note.startswith("BatchNorm") and "folded in" in layer.note:
+            notes += (Note("folded", "BatchNorm is folded in: each filter is multiplied by its scale"),)
         groups = kernel.values.shape[kernel.axes.index("i")] if "m" in kernel.axes else kernel.groups
         if groups > 1:
             whose = (

@@ -22,14 +22,13 @@ from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
-from ..safe_text import counted
-from ..surface import by_surface, option
+from ..surface import option
 from .caveats import faint_overlay
 from .contours import contour_levels, levels_text
 from .ground import GROUNDS, Ground
 from .groups import grouped_overlay, is_grouped
 from .heatmap import one_range
-from .on_photo import on_photo
+from .on_photo import check_on_photo, on_photo
 from .options import DrawOptions, frozen
 from .overlay_paint import Paint, PhotoGrid, lay, opacity_text, place_text
 from .rgb import is_rgb, key_quantity, paper, rgb_key, rgb_limits, rgb_text
@@ -51,6 +50,7 @@ class OverlayOptions(DrawOptions):
 
     on: str = "grey"
     alpha: float | None = None
+    even: bool = False
     interpolation: str | None = None
     smooth: bool | None = None
     contours: Any = None
@@ -92,6 +92,7 @@ def overlay(
     photo: Any = None,
     on: str = "grey",
     alpha: float | None = None,
+    even: bool = False,
     scale: Any = "layer",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
@@ -130,7 +131,8 @@ def overlay(
             image.
         on: What the map lies on: `"grey"`, the photo without its colours, or `"photo"`, with them.
         alpha: The greatest opacity, that of the strongest values, from 0 (the photo alone) to 1 (they hide it). By default
-            0.85, and 0.6 for the even colours of `pca` and `clusters`.
+            0.85, and 0.6 where colours cover the photo evenly, as those of `pca` and `clusters` always do.
+        even: Whether all values cover the photo alike, as in the overlays of other tools; else the strong ones do.
         scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs and for class activation maps.
@@ -175,14 +177,14 @@ def draw_overlay(whole: FeatureMap, options: OverlayOptions) -> Picture:
 
 def _draw_groups(whole: FeatureMap, options: OverlayOptions) -> Picture:
     one, _ = options.pick(whole)
-    _check_map(one)
+    check_on_photo(one)
     if options.contours is not None or options.top is not None or options.clip is not None:
         raise BadOption("contours, top and clip need a map of numbers; this one holds groups, each with its own colour")
     if options.interpolation == "smooth":
         raise BadOption("groups don't blend, each has its own colour: leave out " + option("interpolation", "smooth"))
     ground = Ground.of(one, options.on, options.zoom)
-    usual = EVEN_ALPHA if one.role == "labels" else ALPHA
-    return grouped_overlay(whole, options, ground, usual if options.alpha is None else options.alpha)
+    usual = EVEN_ALPHA if one.role == "labels" or options.even else ALPHA
+    return grouped_overlay(whole, options, ground, _alpha(options, usual), even=options.even)
 
 
 @keywords
@@ -193,6 +195,7 @@ def beside(
     photo: Any = None,
     on: str = "grey",
     alpha: float | None = None,
+    even: bool = False,
     scale: Any = "layer",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
@@ -228,6 +231,7 @@ def beside(
             image.
         on: What the map lies on in the overlay: `"grey"` or `"photo"`.
         alpha: The greatest opacity in the overlay, from 0 to 1.
+        even: Whether all values cover the photo alike.
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
@@ -305,7 +309,7 @@ class Sketch:
         if is_grouped(whole):
             raise BadLayout("beside() draws maps of numbers; this one holds groups, which overlay() and heatmap() draw")
         one, image = options.pick(whole)
-        _check_map(one)
+        check_on_photo(one)
         paint = _rgb_paint(whole, one, options) if is_rgb(whole) else _scaled_paint(whole, one, options)
         ground = Ground.of(one, options.on, options.zoom, paint.tone)
         grid = PhotoGrid(ground.size, ground.units(one))
@@ -376,7 +380,8 @@ def _rgb_paint(whole: FeatureMap, one: FeatureMap, options: OverlayOptions) -> P
 
 def _scaled_paint(whole: FeatureMap, one: FeatureMap, options: OverlayOptions) -> Paint:
     rule = one_range(options).fit_scale(whole, one, extent_of(one.values))
-    paint = Paint(one, rule, _alpha(options, ALPHA), options.smooth_for(one))
+    alpha = _alpha(options, EVEN_ALPHA if options.even else ALPHA)
+    paint = Paint(one, rule, alpha, options.smooth_for(one), even=options.even)
     least = None if options.top is None else _threshold(one.values, options.top)
     return replace(paint, levels=contour_levels(options.contours, rule), least=least)
 
@@ -401,37 +406,12 @@ def _lines(one: FeatureMap, paint: Paint, options: OverlayOptions, photo: tuple[
     lines = (*caption(one, rule, ""), *photo)
     if rule is None:
         return (*lines, rgb_text(options.clip))
-    lines += special(one.values, "the map") + faint_overlay(one, rule, paint.zero)
+    lines += special(one.values, "the map") + (() if paint.even else faint_overlay(one, rule, paint.zero))
     lines += Beyond.of(one.values, rule.limits).words(rule, options.clip)
     if paint.least is not None and options.top is not None:
         text = _top_text(options.top, paint.least, one.values)
         lines += (Note("top", f"{text}, from {rule.reading(paint.least)} up"),)
     return lines
-
-
-def _check_map(one: FeatureMap) -> None:
-    """Raises where a map can't lie on a photo."""
-    if one.photos is None or one.placement is None:
-        raise BadOption(
-            f"this map has no photo: {by_surface('overlay()', '--overlay')} needs a map captured from an image"
-            + by_surface(", or photo=", "")
-        )
-    if one.layer.attention:
-        raise BadLayout(
-            f"{one.layer.path!r} holds attention weights, whose rows are query tokens and whose columns are key "
-            "tokens, so it can't be laid on the photo: "
-            + by_surface("ls.attention(fm) gives the map of one query token", "leave --overlay out")
-        )
-    if len(one.spatial) < 2:
-        raise BadLayout(
-            f"an overlay needs a map with positions on the photo, and {one.layer.path!r} has {counted(one.of, 'number')}"
-            f" without any: {by_surface('bars() and strip() draw them', 'leave --overlay out')}"
-        )
-    if len(one.spatial) != 2 or (one.shape[-1] != 1 and not is_rgb(one) and not is_grouped(one)):
-        raise BadLayout(
-            f"an overlay needs a single two-dimensional map, and this has shape {one.shape}: combine the channels "
-            "first (mean, …)"
-        )
 
 
 def _threshold(values: np.ndarray, top: float) -> float:

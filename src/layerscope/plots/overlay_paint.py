@@ -112,6 +112,8 @@ def opacity_text(paint: Paint) -> str:
     if paint.rule is None:
         return f"Colours cover {greatest} of the photo"
     low, high = paint.rule.limits
+    if paint.even:
+        return f"The map covers {greatest} of the photo, all values alike"
     zero, (below, above) = paint.zero, (paint.zero - low, high - paint.zero)
     if low == high:
         return f"The map covers {greatest} of the photo"

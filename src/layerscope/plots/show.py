@@ -28,6 +28,7 @@ from ..surface import by_surface, option
 from .bars import BarOptions, draw_bars, is_named
 from .heatmap import draw_heatmap
 from .montage import MontageOptions, draw_montage
+from .on_photo import on_photo
 from .options import DrawOptions
 from .overlay import OverlayOptions, draw_overlay
 from .sheet import draw_sheet
@@ -47,8 +48,10 @@ def show(
     combine: Any = None,
     target: Any = None,
     overlay: bool = False,
+    photo: Any = None,
     on: str = "grey",
     alpha: float | None = None,
+    even: bool = False,
     interpolation: str | None = None,
     smooth: bool | None = None,
     contours: int | Sequence[float] | None = None,
@@ -92,11 +95,14 @@ def show(
         image: One image: a path, an array `[height, width, 3]`, a `PIL.Image`. Of a ready batch (`preprocess=None`) the first.
         layer: A path or a part of it, a glob, `"kind:Conv2D"`, an index, `"last"` (the last layer with pixels; attention
             maps where the combination is for those) or `"output"`.
-        combine: The name of a combination (`"mean"`, `"weights:w.npy"` …), or a function of a feature map. By default none.
+        combine: The name of a combination (`"mean"`, `"grad-cam"` …), a function of a feature map, or weights for the channels
+            as in `weighted`. By default none.
         target: For combinations for a class: its index, its label, or a function of the output. By default the top-1 class.
         overlay: Whether the map lies on the photo: of several channels, or of several heads of attention, the mean.
+        photo: Of an overlay for a ready batch (`preprocess=None`), the photo that the model saw the whole of.
         on: Of an overlay, what the map lies on: `"grey"`, the photo without its colours, or `"photo"`, with them.
         alpha: Of an overlay, the greatest opacity, from 0 (the photo alone) to 1 (the strongest values hide it).
+        even: Of an overlay, whether all values cover the photo alike, as in those of other tools; else the strong ones do.
         interpolation: Of an overlay, `"nearest"` (each unit one flat area) or `"smooth"` (neighbours blend linearly); by
             default class activation maps blend.
         smooth: `True` for `interpolation="smooth"`, `False` for `"nearest"`.
@@ -137,6 +143,8 @@ def show(
     """
     options = OverlayOptions.among({**locals(), "image": 0, "channels": None})  # these choose what is captured
     check_for_overlay(options, overlay)
+    if photo is not None and not overlay:
+        raise BadOption("photo= is for a map on the photo: overlay=True lays it there")
     scope = scope_for(model, image, **open_options(locals()))
     if target is None and needs_target(combine):
         target = first_class(scope, image)
@@ -148,13 +156,13 @@ def show(
     if row is not None and row.joint:
         (fm,) = combined_maps(scope.capture(image, layer, channels=selected), combine, target).values()
         _check_one(fm)
-        return draw(fm, options, overlay=overlay)
+        return draw(on_photo(fm, photo), options, overlay=overlay)
     fm = capture_one(scope, image, layer, channels=selected, target=target_of_capture(combine, target))
     if asks_model(combine):
         fm = fm.image(0)
     if condition:
         fm = _select(fm, condition)
-    fm = combined(fm, combine, target)
+    fm = on_photo(combined(fm, combine, target), photo)
     return draw(one_channel(fm) if overlay else fm, options, overlay=overlay)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -19,6 +20,8 @@ from ..core.placement import Placement
 from ..errors import BadOption
 from ..inputs import images as _images
 from ..inputs import preprocess as _preprocess
+from ..inputs.arrays import read_ready
+from ..inputs.paths import paths_of
 from ..inputs.photo import Photo
 from ..inputs.preprocess import InputPlan
 from ..inputs.recipe import READY, Recipe
@@ -58,7 +61,7 @@ def read_batches(
     `inputs` are what the model says of its inputs.
     """
     if recipe == READY:
-        yield from _ready_batches(images, size, inputs)
+        yield from _ready_batches(_from_files(images), size, inputs)
         return
     if plan.size is not None:
         _preprocess.check_input(plan.batch or 1, plan.size, plan)
@@ -133,6 +136,7 @@ def _zeros(entry: Input) -> np.ndarray:
 def count_images(images: Any, recipe: Recipe, inputs: Sequence[Input] = ()) -> int | None:
     """How many images there are; `None` for a generator, which can't tell."""
     if recipe == READY:
+        images = _from_files(images)
         return _count_rows(images, _stated_axes(images, inputs))
     return None if _images.is_stream(images) else len(_images.collect(images))
 
@@ -159,6 +163,14 @@ def _ready_batches(ready: Any, size: int | None, inputs: Sequence[Input]) -> Ite
     for start in range(0, count, step):
         part = ready if step >= count else _cut(ready, slice(start, start + step), count, axes)
         yield Batch(part, tuple([f"image {index}" for index in range(start, min(count, start + step))]))
+
+
+def _from_files(ready: Any) -> Any:
+    """A ready batch; of a file of arrays, a folder or a pattern of them, or a list of files, what they hold."""
+    names = ready if isinstance(ready, list) else [ready]
+    if not names or not all(isinstance(name, str | os.PathLike) for name in names):
+        return ready
+    return read_ready([str(path) for name in names for path in paths_of(os.fspath(name), arrays=True)])
 
 
 def _is_foreign(part: Any) -> bool:

@@ -145,7 +145,7 @@ def _weights_file(weights: Any) -> Path:
         return file_path(weights, "weights")
     raise BadOption(
         f"{option('weights')} is the path of a file with the model's weights, not a value of type"
-        f" {type(weights).__name__}: weights of a layer's channels go into combine=lambda fm: ls.weighted(fm, weights), or"
+        f" {type(weights).__name__}: weights of a layer's channels go into combine=weights, as into ls.weighted, or"
         " combine='weights:w.npy' from a file"
     )
 

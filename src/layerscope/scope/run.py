@@ -74,6 +74,11 @@ class Cache:
                 return kept
         return None
 
+    def latest(self) -> LayerTable | None:
+        """The table that was used last, if there is one."""
+        with _LOCK:
+            return next(reversed(self.tables.values())).table if self.tables else None
+
     def keep(self, key: Any, kept: Kept) -> None:
         """Keep a table, in place of the one that was used longest ago where there are too many."""
         with _LOCK:

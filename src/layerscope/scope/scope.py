@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: F401 # the examples use it
@@ -17,7 +19,7 @@ from ..checks import keywords, optional_whole, whole
 from ..core.layer import choice_in_words, list_paths
 from ..core.layer_table import LayerTable
 from ..core.progress import observed, work
-from ..errors import BadOption, PreprocessWarning, caller_level
+from ..errors import BadOption, LayerscopeError, PreprocessWarning, caller_level
 from ..inputs.paths import is_image
 from ..inputs.preprocess import InputPlan
 from ..inputs.recipe import READY, Recipe
@@ -36,6 +38,8 @@ from .target import resolve_target
 
 if TYPE_CHECKING:
     from ..viewer.notebook import Widget
+
+MOST_PIXELS = 1 << 18  # of an image that the model is run on for nothing but the display of a notebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,6 +331,16 @@ class Scope:
         source = f" ({self.plan.note})" if self.plan.note and self.preprocess != READY else ""
         framework = self.facts.framework or self._reader.name
         return writable(printable(f"<Scope {self.name} ({framework}), {self.preprocess.describe()}{source}>"))
+
+    def _repr_html_(self) -> str:
+        line = f"<div><code>{html.escape(repr(self))}</code></div>"
+        table = self._cache.latest()
+        if table is None and self.preprocess != READY and prod(self.plan.size or (MOST_PIXELS,)) <= MOST_PIXELS:
+            try:
+                table = self.layers()
+            except LayerscopeError:
+                return line
+        return line if table is None else line + table._repr_html_()
 
     def _question(self, layers: Any, channels: Sequence[int] | slice | str | None, target: Any) -> Question:
         if target is not None and not self._reader.gradients:

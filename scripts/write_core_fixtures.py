@@ -257,8 +257,12 @@ def colours() -> dict[str, Any]:
 
 def view() -> dict[str, Any]:
     """The state of a view: how it begins, which fields hold a value, and what it becomes where another layer is shown."""
-    layers = [{"id": f"l{number}", "path": f"conv{number}", "channels": 64} for number in range(2)]
-    first, rules = {"input": "i0", "layer": "l0"}, [{"name": "pca"}]
+    kinds = ["map", "attention"]
+    layers = [
+        {"id": f"l{number}", "path": f"conv{number}", "channels": 64, "kind_of": kind}
+        for number, kind in enumerate(kinds)
+    ]
+    first, rules = {"input": "i0", "layer": "l0"}, [{"name": "pca", "layers": "all"}, {"name": "cam", "layers": "spatial"}]
     names = Names(
         {"layers": layers, "first": first, "colours": [{"name": "magma"}], "combinations": rules},
         lambda: {"i0": "cat.jpg", "i1": "dog.jpg"},
@@ -286,7 +290,12 @@ def view() -> dict[str, Any]:
         "theme": "dark",
         "input": "i1",
     }
-    moves = [{"mode": "weights", "scale": [0, 1]}, {"mode": "pca", "scale": "layer"}, {"mode": "channel"}]
+    moves = [
+        {"mode": "weights", "scale": [0, 1]},
+        {"mode": "pca", "scale": "layer"},
+        {"mode": "channel", "find": "0:16"},
+        {"mode": "cam", "find": "not dead and 3,4"},
+    ]
     before = [names.merge(names.start(), moved | move) for move in moves]
     return {
         "start": {name: field.start for name, field in FIELDS.items()},

@@ -5,9 +5,13 @@ import type { Host, Manifest } from '../src/core/types'
 import { initial, known } from '../src/core/view'
 import { viewState } from './fixtures'
 
-const layers = ['l0', 'l1'].map(id => ({ id, path: id, kind_of: 'map', channels: 64 }))
+const layers = ['map', 'attention'].map((kind_of, at) => ({ id: `l${at}`, path: `l${at}`, kind_of, channels: 64 }))
+const combinations = [
+  { name: 'pca', layers: 'all' },
+  { name: 'cam', layers: 'spatial' },
+]
 const inputs = ['i0', 'i1'].map(id => ({ id, name: id, width: 0, height: 0, predictions: [] }))
-const MANIFEST = { layers, inputs, first: { input: '', layer: '' }, view: null } as unknown as Manifest
+const MANIFEST = { layers, inputs, combinations, first: { input: '', layer: '' }, view: null } as unknown as Manifest
 
 /** One that never answers. */
 const host = { caps: {}, request: () => new Promise(() => {}) } as unknown as Host

@@ -8,6 +8,7 @@ import { cell, unitAt } from '../core/regions'
 import type { Scale } from '../core/scale'
 import type { Host, InputInfo, LayerInfo, Manifest, Op, Progress, Reply, ViewState } from '../core/types'
 import { initial } from '../core/view'
+import { OWN, offered } from './combined'
 import type { What } from './export'
 import { Side } from './side'
 
@@ -37,6 +38,8 @@ export class App {
   readonly message = signal('')
   /** What lies over the panes. */
   readonly dialog = signal<'' | 'help' | 'save'>('')
+  /** Of two sheets, that whose layer the list shows and chooses. */
+  readonly turn = signal<0 | 1>(0)
   readonly sides: [Side, Side]
   readonly theme: ReadonlySignal<'light' | 'dark'>
   readonly probe: ReadonlySignal<Probe | null>
@@ -122,29 +125,44 @@ export class App {
   }
 
   /** Another layer, with what holds for one layer alone put back. */
-  open(layer: LayerInfo | undefined, side = 0) {
+  open(layer: LayerInfo | undefined) {
     if (!layer || layer.kind_of === 'none') return
     const view = this.view.value
+    const { mode, find } = view
     batch(() => {
       this.hover.value = null
-      if (side) this.set({ beside: { ...view.beside, layer: layer.id } })
+      if (this.turned.index) this.set({ beside: { ...view.beside, layer: layer.id } })
       else {
         const fixed = Array.isArray(view.scale)
         const data = this.sides[0].data.value
         const box = view.unit && data && cell(data, ...view.unit)
         if (box) this.place = [box[0] + box[2] / 2, box[1] + box[3] / 2]
+        const known = [...OWN.map(([name]) => name as string), ...offered(this, layer).map(({ name }) => name)]
+
         this.set({
-          ...{ layer: layer.id, active: 0, unit: null, zoom: null, slice: 0, query: 0, find: '' },
-          ...{ selected: [], weights: {}, mode: view.mode === 'weights' ? 'mean' : view.mode },
-          ...{ scale: fixed ? 'channel' : view.scale },
+          ...{ layer: layer.id, active: 0, unit: null, zoom: null, slice: 0, query: 0, selected: [], weights: {} },
+          ...{ scale: fixed ? 'channel' : view.scale, mode: known.includes(mode.split(':')[0]!) ? mode : 'mean' },
+          // Numbers of channels mean others in another layer.
+          find: /(^|and)\s*[\d:]/.test(find) ? '' : find,
         })
       }
     })
   }
 
+  /** The sheet whose layer is chosen. */
+  get turned(): Side {
+    return this.sides[this.of('beside').value ? this.turn.value : 0]
+  }
+
+  /** A second sheet beside the first, whose layer is to be chosen; or the first alone again. */
+  compare() {
+    this.turn.value = 1
+    this.set({ beside: this.view.value.beside ? null : {} })
+  }
+
   step(by: number) {
     const shown = this.manifest.value.layers.filter(layer => layer.kind_of !== 'none')
-    const at = shown.findIndex(layer => layer.id === this.view.value.layer)
+    const at = shown.indexOf(this.turned.layer.value)
     this.open(shown[Math.max(0, Math.min(shown.length - 1, at + by))])
   }
 

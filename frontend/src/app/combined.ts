@@ -49,6 +49,8 @@ export interface Combined {
   tiles: Tiles
   scale: Scale
   colors: string
+  /** The colours of its codes. */
+  table: Uint32Array
   label: string
   notes: string[]
 }
@@ -155,11 +157,14 @@ export class Combiner {
     const [norm, chosen] = [app.of('norm').value, app.of('colors').value]
     const evidence = range === 'evidence'
     const center = evidence && !chosen && norm !== 'log' ? 0 : null
-    const scale = scaleOfPlane(planes[0]!, { per: evidence ? 'layer' : range, norm, center })
+    const found = scaleOfPlane(planes[0]!, { per: evidence ? 'layer' : range, norm, center })
+    // A channel has the colours that its tile has.
+    const scale = { ...found, clip: Array.isArray(range) ? side.scale.value!.clip : null }
     const colors = chosen || usualColors(app.manifest.value, scale.center)
     const limits = Float64Array.from({ length: 2 * planes.length }, (_, at) => scale.limits[at % 2]!)
     return {
       ...{ source, scale, colors, label, notes },
+      table: app.colors(colors, scale),
       pixels: null,
       tiles: new Tiles(source, limits, scale.curve),
     }

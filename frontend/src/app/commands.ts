@@ -90,12 +90,13 @@ export const COMMANDS: Command[] = [
   {
     keys: ['Escape'],
     shown: 'Esc',
-    text: 'free the pinned unit; all channels',
+    text: 'free the pinned unit; all channels; end what runs',
     run: app => {
       const { unit: pinned, single } = app.view.value
       if (app.dialog.value) app.dialog.value = ''
       else if (pinned) app.set({ unit: null })
       else if (single) app.set({ single: false })
+      else app.jobs.value.at(-1)?.stop()
     },
   },
   { keys: ['g'], text: 'go to a channel', run: app => app.focus('.goto') },
@@ -153,7 +154,7 @@ export const COMMANDS: Command[] = [
   {
     keys: ['b'],
     text: 'second sheet beside the first',
-    run: app => app.set({ beside: app.view.value.beside ? null : {} }),
+    run: app => app.compare(),
   },
   { keys: ['t'], text: 'table of statistics', run: app => app.set({ table: !app.view.value.table }) },
   { keys: ['0'], text: 'fit all tiles', run: app => app.set({ zoom: null, single: false }) },
@@ -176,7 +177,7 @@ export function press(app: App, event: KeyboardEvent): boolean {
   const name = `${event.ctrlKey || event.metaKey ? 'Ctrl+' : ''}${event.shiftKey && arrow ? 'Shift+' : ''}${event.key}`
   const command = byKey.get(name)
   if (!command) return false
-  if (leaves && target.matches?.('input, select, textarea')) app.root!.focus()
+  if (leaves && target.matches?.('input, select, textarea, li')) app.root!.focus()
   event.preventDefault()
   // What the pointer rests on may be something else now.
   app.hover.value = null

@@ -43,7 +43,7 @@ function single(app: App, side: Side, what: What): HTMLCanvasElement {
   const body = document.createElement('canvas')
   const source = side.source.value!
   if (what === 'sheet') {
-    const order = side.order.value
+    const order = side.seen.value
     const size = { width: 960 * ratio, height: 720 * ratio, ratio }
     const at = grid({ count: order.length, rows: source.rows, columns: source.columns }, size, null)
     const height = at.down * at.pitchY
@@ -61,7 +61,7 @@ function single(app: App, side: Side, what: What): HTMLCanvasElement {
   } else if (map) {
     const scale = Math.max(1, Math.floor((640 * ratio) / Math.max(source.rows, source.columns)))
     const plate = new Plate(source.columns * scale, source.rows * scale)
-    draw(plate, app, map, [0, 0, plate.width, plate.height])
+    draw(plate, map, [0, 0, plate.width, plate.height])
     Object.assign(body, { width: plate.width, height: plate.height })
     body.getContext('2d')!.putImageData(plate.image, 0, 0)
   }
@@ -96,7 +96,7 @@ function single(app: App, side: Side, what: What): HTMLCanvasElement {
     what === 'sheet' ? (side.scale.value!.single ? side.scale.value : null) : map?.pixels ? null : map?.scale
   if (shown) {
     const [low, high] = [shown.limits[0]!, shown.limits[1]!]
-    const table = what === 'sheet' ? side.table.value : app.colors(map!.colors, null)
+    const table = what === 'sheet' ? side.table.value : map!.table
     const [x, y, height] = [margin + body.width + 16 * ratio, margin + 52 * ratio, Math.min(body.height, 480 * ratio)]
     const plate = new Plate(16 * ratio, height)
     const codes = ramp({ low, high, curve: shown.curve }, height).reverse()

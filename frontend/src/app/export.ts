@@ -30,8 +30,10 @@ export const fileName = (app: App, what: string, ending: string) => {
 export async function savePicture(app: App, what: What) {
   const name = fileName(app, what, 'png')
   if (app.host.caps.request) {
-    const { buffers } = await app.ask('picture', { view: app.view.value, what }, 'Drawing the picture')
+    const params = { view: app.view.value, what }
+    const { result, buffers } = await app.ask<{ pages: number }>('picture', params, 'Drawing the picture')
     download(buffers[0] as BlobPart, name, 'image/png')
+    if (result.pages > 1) app.message.value = `That is page 1 of ${result.pages}; Python draws the others: page=1 …`
     return
   }
   app.compose?.(app, what).toBlob(blob => blob && download(blob, name, 'image/png'))

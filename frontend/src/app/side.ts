@@ -36,6 +36,8 @@ export class Side {
   readonly wrong: ReadonlySignal<string>
   /** Indices of the channels of the sheet, in its order. */
   readonly order: ReadonlySignal<number[]>
+  /** Those whose tiles are seen: of the order, or the active one alone. */
+  readonly seen: ReadonlySignal<number[]>
   /** Index of the active channel, -1 without values. */
   readonly active: ReadonlySignal<number>
   readonly combined: ReadonlySignal<Combined | null>
@@ -104,6 +106,8 @@ export class Side {
       const data = this.data.value
       return data ? Math.max(0, data.position(active.value)) : -1
     })
+    const single = app.of('single')
+    this.seen = computed(() => (single.value && this.active.value >= 0 ? [this.active.value] : this.order.value))
     const combiner = new Combiner(this)
     this.combined = combiner.combined
     this.failed = combiner.failed

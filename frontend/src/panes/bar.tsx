@@ -47,21 +47,26 @@ export function Ramp(props: {
   const range = of.value
   const { width, height, ratio } = size.value
   const line = tall ? 13 / (height / ratio) : 38 / (width / ratio)
+  const texts = range && range.low < range.high && line < 1 ? placedTicks(range, line) : []
+  const longest = Math.max(4, ...texts.map(([, text]) => text.length))
   const label = range
     ? `${name}: colours from ${span(range.low, range.high)}`
     : `${name}: each tile from its lowest to its highest value`
   return (
-    <div class={tall ? 'ramp tall' : 'ramp'} role="img" aria-label={label}>
+    <div
+      class={tall ? 'ramp tall' : 'ramp'}
+      role="img"
+      aria-label={label}
+      style={tall ? { width: `calc(24px + ${longest}ch)` } : {}}
+    >
       <div ref={ref}>
         <canvas ref={canvas} />
       </div>
-      {range && range.low < range.high && line < 1
-        ? placedTicks(range, line).map(([share, text]) => (
-            <span key={text} style={{ [tall ? 'bottom' : 'left']: `${100 * share}%` }}>
-              {text}
-            </span>
-          ))
-        : null}
+      {texts.map(([share, text]) => (
+        <span key={text} style={{ [tall ? 'bottom' : 'left']: `${100 * share}%` }}>
+          {text}
+        </span>
+      ))}
     </div>
   )
 }

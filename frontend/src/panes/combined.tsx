@@ -6,11 +6,12 @@ import type { App } from '../app/app'
 import { type Combined as Map2, OWN, offered } from '../app/combined'
 import { type Plate, plateOf } from '../app/raster'
 import type { Side } from '../app/side'
+import { BELOW, MARKS } from '../core/codes'
 import { pixel } from '../core/paint'
 import { Mark, Ramp } from './bar'
 import { Button, Choice, context, point, useSize } from './parts'
 import { outline, unitBox } from './tiles'
-import { capital } from './words'
+import { below, capital } from './words'
 
 export function Combined({ app, side }: { app: App; side: Side }) {
   const { combinations, model } = app.manifest.value
@@ -18,6 +19,7 @@ export function Combined({ app, side }: { app: App; side: Side }) {
   const rule = combinations.find(each => each.name === mode.value)
   const groups = useComputed(() => side.combined.value?.groups)
   const notes = useComputed(() => side.combined.value?.notes)
+
   if (side.source.value?.rows === 1 && side.source.value.columns === 1) return null
   return (
     <section class="combined" aria-label={`Combined map${side.index ? ', second' : ''}`}>
@@ -33,6 +35,7 @@ export function Combined({ app, side }: { app: App; side: Side }) {
         </header>
       )}
       <MapCanvas app={app} side={side} />
+      <Marks app={app} side={side} />
       {groups.value?.map(({ number, text, color }) => (
         <p key={number}>
           <Mark pixel={() => pixel(...color)} />
@@ -69,7 +72,7 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
     if (!map || !at) return
     const plate = plateOf(kept.current, at[2], at[3])
     kept.current = plate
-    draw(plate, app, map, at)
+    draw(plate, map, at)
     drawn.putImageData(plate.image, 0, 0)
   })
   useSignalEffect(() => {
@@ -91,7 +94,7 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
     return map && !map.pixels ? { low: map.scale.limits[0]!, high: map.scale.limits[1]!, curve: map.scale.curve } : null
   })
   const barred = useComputed(() => ramp.value !== null)
-  const table = useComputed(() => app.colors(side.combined.value?.colors ?? '', null))
+  const table = useComputed(() => side.combined.value?.table ?? side.table.value)
   const source = side.source.value
   return (
     <>
@@ -125,14 +128,8 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
 }
 
 /** A combination in a box of a plate. */
-export function draw(
-  plate: Plate,
-  app: App,
-  { source, tiles, pixels, colors }: Map2,
-  box: [number, number, number, number],
-) {
-  if (pixels) plate.block(pixels, null, source, box)
-  else plate.block(tiles.codes(0, 1).codes, app.colors(colors, null), source, box)
+export function draw(plate: Plate, { source, tiles, pixels, table }: Map2, box: [number, number, number, number]) {
+  plate.block(pixels ?? tiles.codes(0, 1).codes, pixels ? null : table, source, box)
 }
 
 /** The class that a combination is for: by the model's own answers first, then by what is typed. */
@@ -243,5 +240,20 @@ function Weight({ app, channel, reach }: { app: App; channel: number; reach: Rea
         ×
       </Button>
     </div>
+  )
+}
+
+/** What the colours beside those of the bar mean, where they are seen. */
+function Marks({ app, side }: { app: App; side: Side }) {
+  const map = side.combined.value
+  const codes = map && !map.pixels ? map.tiles.codes(0, 1).codes : new Uint8Array()
+  return Object.entries(MARKS).map(
+    ([code, text]) =>
+      codes.includes(+code) && (
+        <p key={code}>
+          <Mark pixel={() => map!.table[+code]!} />
+          {+code === BELOW ? below(app, map!.scale) : text}
+        </p>
+      ),
   )
 }

@@ -8,6 +8,7 @@ import { COMMANDS } from '../app/commands'
 import { download, fileName, saveCsv, savePicture, WHAT, type What } from '../app/export'
 import { line } from '../core/python'
 import { Button, Choice } from './parts'
+import { Says } from './readout'
 
 function Dialog({ app, title, children }: { app: App; title: string; children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null)
@@ -30,6 +31,7 @@ function Dialog({ app, title, children }: { app: App; title: string; children: C
         </Button>
       </div>
       {children}
+      <Says app={app} />
     </dialog>
   )
 }

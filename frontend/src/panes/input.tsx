@@ -24,19 +24,19 @@ export function Input({ app, side }: { app: App; side: Side }) {
   useSignalEffect(() => {
     const drawn = context(above.current!, size.value)
     const [data, unit] = [side.data.value, app.unit(side)]
-    const shown = (box: Box | null, strong: boolean) => {
+    const shown = (box: Box | null) => {
       if (!box) return
       const [top, left, high, wide] = box.map(each => each * scale.value) as Box
-      outline(drawn, [left, top, Math.max(3, wide), Math.max(3, high)], size.value.ratio, strong)
+      outline(drawn, [left, top, Math.max(3, wide), Math.max(3, high)], size.value.ratio)
     }
     if (data?.meta.kind === 'attention' && data.meta.grid && !unit) {
       const at = app.of('query').value - data.meta.prefix.length
       const across = data.meta.grid[1]
-      if (at >= 0) shown(cell(data, Math.floor(at / across), at % across), true)
+      if (at >= 0) shown(cell(data, Math.floor(at / across), at % across))
     }
     if (!data || !unit) return
-    shown(within(field(data, ...unit), data.meta.placement?.photo), true)
-    shown(cell(data, ...unit), false)
+    shown(within(field(data, ...unit), data.meta.placement?.photo))
+    shown(cell(data, ...unit))
   })
   const hit = (event: MouseEvent): [number, number] | null => {
     const data = side.data.value
@@ -127,7 +127,7 @@ export function paint(canvas: HTMLCanvasElement, app: App, side: Side, photo: Ph
   const fits = data && data.meta.input === photo.input
   // Scaled once: that takes longer than all the rest.
   const image = pixels(photo, width, height)
-  if (fits && map) blend(image, app, side, map, width / photo.photo[1], opacity)
+  if (fits && map) blend(image, side, map, width / photo.photo[1], opacity)
   drawn.putImageData(image, 0, 0)
   const box = fits ? data.meta.placement?.box : null
   if (!box) return
@@ -162,17 +162,11 @@ function pixels(photo: Photo, width: number, height: number): ImageData {
 const light = (pixel: number) => 0.3 * (pixel & 255) + 0.59 * ((pixel >> 8) & 255) + 0.11 * ((pixel >> 16) & 255)
 
 /** The map over a greyed photo: opacity carries the strength, hue the value. Cells keep their edges. */
-function blend(
-  { data: rgba, width, height }: ImageData,
-  app: App,
-  side: Side,
-  map: Combined,
-  scale: number,
-  opacity: number,
-) {
+function blend({ data: rgba, width, height }: ImageData, side: Side, map: Combined, scale: number, opacity: number) {
   const layer = side.data.value!
   const { columns } = map.source
-  const [codes, table] = [map.tiles.codes(0, 1).codes, app.colors(map.colors, null)]
+  const { table } = map
+  const { codes } = map.tiles.codes(0, 1)
   // Of values below 0 the lowest is the strongest.
   const zero = map.scale.center !== null ? 120 : map.scale.limits[1]! <= 0 ? 240 : 0
   let lightness = 0

@@ -92,8 +92,7 @@ export const inks = (app: App) =>
     ? { paper: '#16181c', ink: '#e8eaed', grey: '#9aa0a9', line: '#383c44' }
     : { paper: '#ffffff', ink: '#181b21', grey: '#646a73', line: '#d9dbdf' }
 
-export const FONT =
-  'ui-sans-serif, system-ui, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", Arial, sans-serif'
+export const FONT = 'system-ui, sans-serif'
 
 /** The pixel of a point of an event on a canvas, in device pixels. */
 export function point(event: MouseEvent, element: Element, ratio: number): [number, number] {

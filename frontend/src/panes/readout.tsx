@@ -47,8 +47,6 @@ export function Readout({ app }: { app: App }) {
     const timer = length && setTimeout(() => (app.message.value = ''), 4000 + 60 * length)
     return () => clearTimeout(timer)
   })
-  const job = app.jobs.value.at(-1)
-  const { progress } = job ?? {}
   return (
     <div class="readout">
       <output aria-live="polite" aria-atomic="true">
@@ -58,6 +56,17 @@ export function Readout({ app }: { app: App }) {
           </span>
         ))}
       </output>
+      {!app.dialog.value && <Says app={app} />}
+    </div>
+  )
+}
+
+/** What went wrong, and what runs: where a dialog is open within it, since what lies below isn't seen. */
+export function Says({ app }: { app: App }) {
+  const job = app.jobs.value.at(-1)
+  const { progress } = job ?? {}
+  return (
+    <>
       {app.message.value && (
         <div class="problem" role="alert">
           <span>{app.message.value}</span>
@@ -77,7 +86,7 @@ export function Readout({ app }: { app: App }) {
           </button>
         </div>
       )}
-    </div>
+    </>
   )
 }
 

@@ -15,9 +15,7 @@ export function Sheet({ app, side }: { app: App; side: Side }) {
   const { ref, size } = useSize<HTMLDivElement>()
   const [below, above] = [useRef<HTMLCanvasElement>(null), useRef<HTMLCanvasElement>(null)]
   const kept = useRef<Plate | undefined>(undefined)
-  const order = useComputed(() =>
-    app.of('single').value && side.active.value >= 0 ? [side.active.value] : side.order.value,
-  )
+  const order = side.seen
   const zoom = app.of('zoom')
   const moving = useComputed(() => (zoom.value ? '' : undefined))
   const drawing = useComputed<Drawing | null>(() => {
@@ -91,7 +89,12 @@ export function Sheet({ app, side }: { app: App; side: Side }) {
   const [title, line] = headings(app, side)
   const active = side.active.value
   return (
-    <section class="sheet" aria-label={`Sheet of ${side.layer.value.path}${side.index ? ', second' : ''}`}>
+    <section
+      class="sheet"
+      data-turn={app.turned === side || undefined}
+      aria-label={`Sheet of ${side.layer.value.path}${side.index ? ', second' : ''}`}
+      onPointerDown={() => (app.turn.value = side.index)}
+    >
       <header>
         <div>
           <h2>{title}</h2>
@@ -160,7 +163,9 @@ export function Sheet({ app, side }: { app: App; side: Side }) {
           </div>
         )}
         {side.wrong.value || (info && !order.value.length) ? (
-          <p class="empty">{side.wrong.value || 'No channel fits this condition.'}</p>
+          <p class="empty" key={app.of('find').value}>
+            {side.wrong.value || 'No channel fits this condition.'}
+          </p>
         ) : null}
       </div>
       {info && (
@@ -204,10 +209,7 @@ function GoTo({ app, side }: { app: App; side: Side }) {
 
 /** Which image and layer the second sheet shows. */
 function Beside({ app, side }: { app: App; side: Side }) {
-  const { inputs, layers } = app.manifest.value
-  const set = (change: { input?: string; layer?: string }) =>
-    app.set({ beside: { ...app.view.value.beside, ...change } })
-  const shown = layers.filter(each => each.kind_of !== 'none')
+  const { inputs } = app.manifest.value
   return (
     <>
       {inputs.length > 1 && (
@@ -215,15 +217,18 @@ function Beside({ app, side }: { app: App; side: Side }) {
           label="Image"
           value={side.input.value.id}
           of={inputs.map(each => [each.id, each.name])}
-          pick={input => set({ input })}
+          pick={input => app.set({ beside: { ...app.view.value.beside, input } })}
         />
       )}
-      <Choice
-        label="Layer"
-        value={side.layer.value.id}
-        of={shown.map(each => [each.id, each.path])}
-        pick={layer => set({ layer })}
-      />
+      <Button
+        title="Choose the layer of this sheet"
+        on={() => {
+          app.turn.value = 1
+          app.focus('.tree input')
+        }}
+      >
+        Layer
+      </Button>
     </>
   )
 }

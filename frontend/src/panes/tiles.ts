@@ -91,20 +91,13 @@ function letters(drawn: CanvasRenderingContext2D, { app, side, order, at, size }
 }
 
 /** A frame that can be seen on any colour. */
-export function outline(
-  drawn: CanvasRenderingContext2D,
-  box: [number, number, number, number],
-  ratio: number,
-  strong = true,
-) {
+export function outline(drawn: CanvasRenderingContext2D, box: [number, number, number, number], ratio: number) {
   const [x, y, wide, high] = box.map(Math.round) as typeof box
   const thin = Math.max(1, Math.round(ratio))
-  for (const [grow, color] of strong
-    ? ([
-        [2, '#181b21'],
-        [1, '#fff'],
-      ] as const)
-    : ([[1, '#181b21']] as const)) {
+  for (const [grow, color] of [
+    [2, '#181b21'],
+    [1, '#fff'],
+  ] as const) {
     drawn.strokeStyle = color
     drawn.lineWidth = thin
     const by = (grow - 0.5) * thin
@@ -126,7 +119,7 @@ export function mark(canvas: HTMLCanvasElement, app: App, side: Side, now: Drawi
   const unit = app.unit(side)
   if (place < 0) return
   const [x, y] = corner(at, place)
-  if (place !== active) outline(drawn, [x, y, at.width, at.height], ratio, false)
+  if (place !== active) outline(drawn, [x, y, at.width, at.height], ratio)
   if (!unit) return
   const { rows, columns } = side.source.value!
   outline(drawn, unitBox(unit, { rows, columns }, [x, y, at.width, at.height], 5 * ratio), ratio)

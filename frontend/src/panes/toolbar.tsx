@@ -109,11 +109,7 @@ export function Toolbar({ app }: { app: App }) {
         />
       </label>
       <div class="end">
-        <Button
-          title="Compare: a second sheet beside the first (b)"
-          pressed={beside !== null}
-          on={() => app.set({ beside: beside ? null : {} })}
-        >
+        <Button title="Compare: a second sheet beside the first (b)" pressed={beside !== null} on={() => app.compare()}>
           Compare
         </Button>
         <Button title="Table of statistics (t)" pressed={table} on={() => app.set({ table: !table })}>

@@ -60,14 +60,6 @@ function rowsOf(layers: LayerInfo[], closed: ReadonlySet<string>): Row[] {
   return rows
 }
 
-const MARKS: Record<string, string> = {
-  picture: 'M1 1h10v10H1zM1 6h10M6 1v10',
-  volume: 'M1 4h7v7H1zM4 4V1h7v7H8',
-  strip: 'M1 4h10v4H1zM4 4v4M8 4v4',
-  scalar: 'M6 4.5a1.5 1.5 0 1 0 .01 0',
-  tokens: 'M1 1h4v4H1zM7 1h4v4H7zM1 7h4v4H1zM7 7h4v4H7z',
-}
-
 export function Tree({ app }: { app: App }) {
   const search = useSignal('')
   const closed = useSignal<ReadonlySet<string>>(new Set())
@@ -81,13 +73,14 @@ export function Tree({ app }: { app: App }) {
       .filter(each => words.every(word => `${each.path} ${each.kind} ${each.own ?? ''}`.toLowerCase().includes(word)))
       .map(layer => ({ key: layer.id, name: layer.path || 'output', depth: 0, layer }))
   })
-  const current = app.layer(app.of('layer').value)
+  const two = app.of('beside').value && (app.turn.value ? 'right' : 'left')
+  const current = app.turned.layer.value
   useSignalEffect(() => {
-    const layer = app.of('layer').value
+    const { id } = app.turned.layer.value
     rows.value
     requestAnimationFrame(() => {
       const field = list.current
-      const item = field?.querySelector<HTMLElement>(`[data-layer="${CSS.escape(layer)}"]`)
+      const item = field?.querySelector<HTMLElement>(`[data-layer="${CSS.escape(id)}"]`)
       if (!field || !item) return
       // The list alone is moved, not what it lies in.
       const { offsetTop: top } = item
@@ -101,9 +94,12 @@ export function Tree({ app }: { app: App }) {
     if (!next.delete(key)) next.add(key)
     closed.value = next
   }
-  const choose = (row: Row, event: MouseEvent | KeyboardEvent) => {
-    if (row.layer && row.layer.kind_of !== 'none') app.open(row.layer, event.altKey && app.view.value.beside ? 1 : 0)
-    else if (row.count) toggle(row.key)
+  const choose = ({ layer, count, key }: Row) => {
+    if (layer && layer.kind_of !== 'none') {
+      app.open(layer)
+      // Where the list lies over the sheet, it goes.
+      if (getComputedStyle(list.current!).position === 'absolute') app.root!.focus()
+    } else if (count) toggle(key)
   }
   const at = Math.max(
     0,
@@ -126,8 +122,8 @@ export function Tree({ app }: { app: App }) {
       ArrowRight: () => (open ? go(at + 1) : row.count && toggle(row.key)),
       ArrowLeft: () =>
         open ? toggle(row.key) : go(rows.value.findLastIndex((each, index) => index < at && each.depth < row.depth)),
-      Enter: () => choose(row, event),
-      ' ': () => choose(row, event),
+      Enter: () => choose(row),
+      ' ': () => choose(row),
     }
     const move = moves[event.key]
     if (!move || event.ctrlKey || event.metaKey) return
@@ -140,7 +136,9 @@ export function Tree({ app }: { app: App }) {
       <header>
         <input
           type="search"
-          placeholder={`Search ${counted(app.manifest.value.layers.length, 'layer')}`}
+          placeholder={
+            two ? `Layer of the ${two} sheet` : `Search ${counted(app.manifest.value.layers.length, 'layer')}`
+          }
           aria-label="Search the layers"
           value={search.value}
           onInput={event => (search.value = event.currentTarget.value)}
@@ -148,13 +146,13 @@ export function Tree({ app }: { app: App }) {
             const named = search.value.trim() !== ''
             const hit = rows.value.find(row => row.layer && row.layer.kind_of !== 'none')
             if (event.key === 'ArrowDown') go(named ? 0 : at)
-            else if (event.key === 'Enter' && named && hit) choose(hit, event)
+            else if (event.key === 'Enter' && named && hit) choose(hit)
             else return
             event.preventDefault()
           }}
         />
       </header>
-      <ul role="tree" ref={list} aria-label="Layers" onKeyDown={key}>
+      <ul role="tree" ref={list} tabIndex={-1} aria-label="Layers" onKeyDown={key}>
         {rows.value.map((row, index) => {
           const { layer } = row
           const none = layer?.kind_of === 'none'
@@ -170,27 +168,19 @@ export function Tree({ app }: { app: App }) {
               data-layer={layer?.id}
               title={[layer?.path ?? row.key, layer?.kind, layer?.note].filter(Boolean).join(' · ')}
               style={{ paddingLeft: `${8 + 12 * row.depth}px` }}
-              onClick={event => {
+              onClick={() => {
                 focus.value = row.key
-                choose(row, event)
+                choose(row)
               }}
             >
-              {row.count ? (
-                <svg
-                  viewBox="0 0 12 12"
-                  aria-hidden="true"
-                  onClick={event => {
-                    event.stopPropagation()
-                    toggle(row.key)
-                  }}
-                >
-                  <path d={closed.value.has(row.key) ? 'M4 2l4 4-4 4' : 'M2 4l4 4 4-4'} />
-                </svg>
-              ) : (
-                <svg viewBox="0 0 12 12" aria-hidden="true">
-                  <path d={MARKS[layer!.mark] ?? 'M3 6h6'} />
-                </svg>
-              )}
+              <i
+                data-mark={row.count ? (closed.value.has(row.key) ? 'closed' : 'open') : layer!.mark}
+                onClick={event => {
+                  if (!row.count) return
+                  event.stopPropagation()
+                  toggle(row.key)
+                }}
+              />
               <span>{row.name}</span>
               <small>
                 {layer ? (none ? '' : [...layer.spatial].reverse().concat(layer.channels).join('×')) : row.count}

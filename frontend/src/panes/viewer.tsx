@@ -62,7 +62,7 @@ export function Viewer({ app }: { app: App }) {
         event.preventDefault()
         over.value = true
       }}
-      onDragLeave={() => (over.value = false)}
+      onDragLeave={event => (over.value = event.currentTarget.contains(event.relatedTarget as Node | null))}
       onDrop={event => {
         over.value = false
         if (!upload) return
@@ -75,8 +75,8 @@ export function Viewer({ app }: { app: App }) {
         <div class="left">
           <Input app={app} side={first} />
           {other && <Input app={app} side={second} />}
-          <Tree app={app} />
         </div>
+        <Tree app={app} />
         <div class="middle">
           <Sheet app={app} side={first} />
           {two && <Sheet app={app} side={second} />}

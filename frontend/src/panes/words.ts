@@ -2,7 +2,8 @@
 
 import type { App } from '../app/app'
 import type { Side } from '../app/side'
-import { ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF } from '../core/codes'
+import { ABOVE, BELOW, codeOf, NAN, NEG_INF, POS_INF } from '../core/codes'
+import type { Scale } from '../core/scale'
 import { number, reading } from '../core/ticks'
 
 export const counted = (count: number, word: string) =>
@@ -22,7 +23,8 @@ export function headings(app: App, side: Side): [string, string] {
   const size = source && source.rows * source.columns > 1 ? ` of ${source.columns}\u00a0×\u00a0${source.rows}` : ''
   const depth =
     data && data.slices > 1 ? `, slice ${Math.min(app.of('slice').value, data.slices - 1) + 1} of ${data.slices}` : ''
-  const some = data && side.order.value.length < count ? `${side.order.value.length} of ` : ''
+  const { length } = side.seen.value
+  const some = data && length < count ? `${length} of ` : ''
   return [
     `${layer.path || 'output'} · ${some}${counted(count, word)}${size}${depth}`,
     [layer.kind, model.name, `${input.name}, ${input.width} × ${input.height}`, model.text].filter(Boolean).join(' · '),
@@ -41,38 +43,58 @@ export function rule(app: App, side: Side): string {
   return `${text}${cut}${norm === 'linear' ? '' : norm === 'log' ? ', logarithmic' : ', logarithmic on both sides of 0'}.`
 }
 
-/** What a reader could get wrong without it, each with the codes that it explains. */
+/** What values below the limits are, in the words of Python's legends: by `log` mostly those without a logarithm. */
+export const below = (app: App, { norm, clip }: Scale) => {
+  const fixed = Array.isArray(app.of('scale').value)
+  const others = clip ? ', or under the lower percentile' : fixed ? ', or below the limits' : ''
+  return norm === 'log' ? `0 or below${others}` : 'below the limits'
+}
+
+/** What a reader of the tiles that are seen could get wrong without it, each with the codes that it explains. */
 export function remarks(side: Side): [text: string, codes: number[]][] {
   const data = side.data.value!
-  const { figures, channels, count, meta } = data
-  const { limits } = side.scale.value!
-  const those = (fits: (each: number) => unknown) => {
-    const found: number[] = []
-    for (let each = 0; each < count; each++) if (fits(each)) found.push(channels[each]!)
-    return found
-  }
-  const listed = (numbers: number[]) => numbers.slice(0, 8).join(', ') + (numbers.length > 8 ? ' …' : '')
+  const { figures, channels, meta } = data
+  const scale = side.scale.value!
+  const { limits } = scale
+  const seen = side.seen.value
+  const those = (fits: (each: number) => unknown) => seen.filter(fits)
   const texts: [string, number[]][] = []
-  const dead = those(each => figures['dead']![each])
-  const constant = those(each => data.size * data.slices > 1 && figures['constant']![each])
-  if (dead.length)
-    texts.push([
-      dead.length === count ? 'All dead (0 everywhere)' : `${dead.length} dead (0 everywhere): ${listed(dead)}`,
-      [CONSTANT],
-    ])
-  if (constant.length) texts.push([`${constant.length} constant: ${listed(constant)}`, [CONSTANT]])
+  // Such tiles have one colour, by one range for all not that of the mark.
+  const flat = (found: number[], word: string) => {
+    const listed = `: ${found.slice(0, 8).map(each => channels[each])}`.replaceAll(',', ', ')
+    const codes = new Set(found.map(each => codeOf(figures['min']![each]!, ...side.range(each), scale.curve)))
+    if (found.length)
+      texts.push([
+        found.length === seen.length
+          ? `All ${word}`
+          : `${found.length} ${word}${listed}${found.length > 8 ? ' …' : ''}`,
+        codes.size > 1 ? [] : [...codes],
+      ])
+  }
+  flat(
+    those(each => figures['dead']![each]),
+    'dead (0 everywhere)',
+  )
+  flat(
+    those(each => data.size * data.slices > 1 && figures['constant']![each]),
+    'constant',
+  )
   for (const [name, codes] of [
     ['nan', [NAN]],
     ['inf', [POS_INF, NEG_INF]],
   ] as const) {
-    const total = figures[name]!.reduce((sum, each) => sum + each, 0)
-    const among = counted(those(each => figures[name]![each]).length, 'channel')
-    if (total) texts.push([`${counted(total, 'value')} ${name === 'nan' ? 'NaN' : '±inf'} in ${among}`, [...codes]])
+    const found = those(each => figures[name]![each])
+    const total = found.reduce((sum, each) => sum + figures[name]![each]!, 0)
+    if (total)
+      texts.push([
+        `${counted(total, 'value')} ${name === 'nan' ? 'NaN' : '±inf'} in ${counted(found.length, 'channel')}`,
+        [...codes],
+      ])
   }
-  const below = those(each => figures['min']![each]! < limits[2 * each]!).length
-  const above = those(each => figures['max']![each]! > limits[2 * each + 1]!).length
-  if (below) texts.push([`below the limits, in ${counted(below, 'channel')}`, [BELOW]])
-  if (above) texts.push([`above the limits, in ${counted(above, 'channel')}`, [ABOVE]])
+  const under = those(each => figures['min']![each]! < limits[2 * each]!).length
+  const over = those(each => figures['max']![each]! > limits[2 * each + 1]!).length
+  if (under) texts.push([`${below(side.app, scale)}, in ${counted(under, 'channel')}`, [BELOW]])
+  if (over) texts.push([`above the limits, in ${counted(over, 'channel')}`, [ABOVE]])
   return [...texts, ...meta.notes.map(text => [text, []] as [string, number[]])]
 }
 

@@ -115,7 +115,7 @@ FIELDS: dict[str, Field] = {
     "table": FLAG,
     "theme": _among("auto", "light", "dark"),
 }
-OF_A_LAYER = ("active", "unit", "zoom", "slice", "query", "find", "selected", "weights")
+OF_A_LAYER = ("active", "unit", "zoom", "slice", "query", "selected", "weights")
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,20 @@ class Names:
         base = dict(state)
         if change.get("layer", base["layer"]) != base["layer"]:
             base |= {name: FIELDS[name].start for name in OF_A_LAYER}
-            base["mode"] = "mean" if base["mode"] == "weights" else base["mode"]
+            # Numbers of channels mean others in another layer.
+            base["find"] = "" if re.search(r"(^|and)\s*[0-9:]", base["find"]) else base["find"]
+            base["mode"] = base["mode"] if self._offers(change["layer"], base["mode"]) else "mean"
             base["scale"] = base["scale"] if isinstance(base["scale"], str) else "channel"
         base |= change
         self._check(base)
         return base
+
+    def _offers(self, path: str, mode: str) -> bool:
+        """Whether the channels of a layer can be combined so."""
+        kinds = {layer["path"]: layer["kind_of"] for layer in self.manifest["layers"]}
+        fits = ("all", "attention" if kinds.get(path) == "attention" else "spatial")
+        known = [rule["name"] for rule in self.manifest["combinations"] if rule["layers"] in fits]
+        return mode.partition(":")[0] in (*OWN_MODES, *known)
 
     def _check(self, state: State) -> None:
         """Raises `BadOption` for what this model doesn't have."""

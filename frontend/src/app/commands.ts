@@ -168,13 +168,14 @@ const byKey = new Map(COMMANDS.flatMap(command => command.keys.map(key => [key, 
 export function press(app: App, event: KeyboardEvent): boolean {
   const target = event.composedPath()[0] as Element
   const leaves = event.key === 'Escape'
-  if (target.matches?.('input, textarea, select') && !leaves) return false
+  const control = event.ctrlKey || event.metaKey
+  if (target.matches?.('input, textarea, select') && !leaves && !control) return false
   if (app.dialog.value && !leaves) return false
   if (target.matches?.('button, a') && (event.key === ' ' || event.key === 'Enter')) return false
   if (target.matches?.('[role=slider]') && /^(Arrow|Home|End)/.test(event.key)) return false
   if (event.altKey) return false
   const arrow = event.key.startsWith('Arrow')
-  const name = `${event.ctrlKey || event.metaKey ? 'Ctrl+' : ''}${event.shiftKey && arrow ? 'Shift+' : ''}${event.key}`
+  const name = `${control ? 'Ctrl+' : ''}${event.shiftKey && arrow ? 'Shift+' : ''}${event.key}`
   const command = byKey.get(name)
   if (!command) return false
   if (leaves && target.matches?.('input, select, textarea, li')) app.root!.focus()

@@ -101,7 +101,12 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
       {label.value ? (
         <h2>{label.value}</h2>
       ) : (
-        <p>{side.failed.value || (app.of('mode').value === 'weights' ? 'No channel is picked yet.' : '…')}</p>
+        <p>
+          {side.failed.value ||
+            (app.of('mode').value === 'weights'
+              ? 'Ctrl-click tiles, or press Space, to pick channels.'
+              : 'Being computed … Esc ends it.')}
+        </p>
       )}
       <div class="map">
         <div
@@ -188,7 +193,7 @@ function Weights({ app, side }: { app: App; side: Side }) {
       {selected.map(channel => (
         <Weight key={channel} app={app} channel={channel} reach={reach} />
       ))}
-      {!selected.length && <p class="note">Ctrl-click tiles, or press Space, to pick channels.</p>}
+
       <footer>
         {!selected.includes(active) && side.data.value && (
           <button type="button" onClick={() => app.pick(side.number(side.active.value))}>

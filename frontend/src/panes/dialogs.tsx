@@ -30,8 +30,8 @@ function Dialog({ app, title, children }: { app: App; title: string; children: C
           ×
         </Button>
       </div>
-      {children}
       <Says app={app} />
+      {children}
     </dialog>
   )
 }

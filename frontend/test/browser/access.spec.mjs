@@ -135,9 +135,11 @@ export default ({ check, stage }) => {
       assert.ok(await shown.find('dialog').isVisible())
       await shown.press('Escape')
       assert.ok(!(await shown.find('dialog').isVisible()))
+      // Of two sheets the one that came last.
       await shown.press(']')
+      await shown.titled('_blocks.4._swish:1', 1)
+      await shown.press('[', 'b', ']')
       await shown.titled('_blocks.4._swish:1')
-      await shown.press('[')
       await page.keyboard.press('l')
       await page.keyboard.type('fc')
       for (const key of ['Tab', 'Enter']) await page.keyboard.press(key)

@@ -6,6 +6,7 @@ import added from './added.spec.mjs'
 import classes from './classes.spec.mjs'
 import kinds from './kinds.spec.mjs'
 import linked from './linked.spec.mjs'
+import look from './look.spec.mjs'
 import reach from './reach.spec.mjs'
 import state from './state.spec.mjs'
 import values from './values.spec.mjs'
@@ -19,5 +20,5 @@ export function specify(stage) {
     const late = !only && stage.usual && !new RegExp(stage.usual).test(name) && 'takes long here: ONLY=. makes it'
     test(`${stage.host}: ${name}`, { timeout: 60_000, skip: without[stage.host] ?? (late || false) }, act)
   }
-  for (const spec of [values, kinds, linked, classes, state, reach, access, added]) spec({ check, stage })
+  for (const spec of [values, kinds, linked, classes, state, reach, look, access, added]) spec({ check, stage })
 }

@@ -16,7 +16,7 @@ const ENTRIES = [
   { from: here('src/style.css'), to: `${STATIC}/style.css` },
 ].filter(entry => existsSync(entry.from))
 
-// Names of fields that no JSON, no text and no browser knows, so that they can be short: half a kilobyte of what is sent.
+// Names of fields that no JSON, no text and no browser knows, so that they may be short.
 const OWN =
   'across center codes combined cover depth down extremes failed hover jobs kept offsets pitchX pitchY pixels place plane seen shown sides slices tables tiles turn turned wrong'
 

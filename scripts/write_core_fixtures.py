@@ -262,7 +262,10 @@ def view() -> dict[str, Any]:
         {"id": f"l{number}", "path": f"conv{number}", "channels": 64, "kind_of": kind}
         for number, kind in enumerate(kinds)
     ]
-    first, rules = {"input": "i0", "layer": "l0"}, [{"name": "pca", "layers": "all"}, {"name": "cam", "layers": "spatial"}]
+    first, rules = (
+        {"input": "i0", "layer": "l0"},
+        [{"name": "pca", "layers": "all"}, {"name": "cam", "layers": "spatial"}],
+    )
     names = Names(
         {"layers": layers, "first": first, "colours": [{"name": "magma"}], "combinations": rules},
         lambda: {"i0": "cat.jpg", "i1": "dog.jpg"},

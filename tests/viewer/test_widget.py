@@ -111,7 +111,13 @@ def test_another_layer_puts_back_what_holds_for_one_alone(widget):
     widget.view = {"active": 2, "unit": [1, 1], "find": "mean > 0", "scale": [0, 1], "norm": "log", "mode": "weights"}
     widget.view = {"layer": "conv2", "unit": (0, 0)}
     now = widget.view
-    assert (now["active"], now["unit"], now["find"], now["scale"], now["mode"]) == (0, [0, 0], "mean > 0", "channel", "weights")
+    assert (now["active"], now["unit"], now["find"], now["scale"], now["mode"]) == (
+        0,
+        [0, 0],
+        "mean > 0",
+        "channel",
+        "weights",
+    )
     assert now["norm"] == "log"
 
 

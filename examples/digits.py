@@ -76,7 +76,7 @@ def pictures(before: ls.Store, after: ls.Store) -> Iterator[tuple[str, ls.Pictur
     channel = int(after.classes("relu3").sort("auc")["channel"][0])
     yield "top", after.top("relu3", channel)
     yield "contour", after.top("relu3", channel, view="contour")
-    yield "samples", after.samples("relu3", channel)
+    yield "samples", after.top("relu3", channel, samples=True)
     yield "scatter-before", before.scatter("relu3")
     yield "scatter-after", after.scatter("relu3")
 

@@ -276,6 +276,16 @@ def test_beside_shows_photo_map_and_overlay_in_the_same_size(size):
     assert picture.bar is not None
 
 
+@pytest.mark.parametrize("smooth", [True, False])
+def test_a_small_photo_is_painted_at_once_as_a_large_one_is_by_rows(smooth, monkeypatch):
+    values = noise(7, 5) - 0.5
+    values[2, 3], values[4, 0], values[5, 1:3] = np.nan, np.inf, -np.inf
+    fm = on_photo(values, grey_photo(90, 70), (11.3, -4.6, 70.2, 80.1))
+    at_once = overlay(fm, smooth=smooth).rgb()
+    monkeypatch.setattr("layerscope.plots.overlay_paint.SMALL", 0)
+    np.testing.assert_array_equal(at_once, overlay(fm, smooth=smooth).rgb())
+
+
 def test_blocks_leave_no_seam():
     """A photo of many blocks of rows has the colours that a single lookup gives."""
     values = noise(7, 7)

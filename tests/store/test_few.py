@@ -159,3 +159,18 @@ def test_a_file_in_place_of_a_store_is_refused(tmp_path):
 def test_classes_named_as_columns_keep_all_their_columns(tmp_path):
     store = small_store(tmp_path, 9, classes=("channel", "channel (2)", "z"))
     assert list(store.class_means("conv1").columns) == ["channel", "channel (2)", "channel (2) (2)", "z"]
+
+
+def test_what_a_unit_left_that_isnt_done_is_no_answer(tmp_path):
+    whole = small_store(tmp_path, 24, keep="maps")
+    vectors = whole.vectors("conv1")
+    (tmp_path / "store" / "receipts" / "000001.json").unlink()
+    store = ls.open_store(tmp_path / "store")
+    assert np.isnan(store.vectors("conv1")[8:16]).all()
+    np.testing.assert_array_equal(
+        np.delete(store.vectors("conv1"), range(8, 16), 0), np.delete(vectors, range(8, 16), 0)
+    )
+    assert len(store.similar_images("conv1", 0, count=99)) == 15
+    for ask in (lambda: store.similar_images("conv1", 9), lambda: store.feature_map("conv1", [0, 9])):
+        with raises(BadOption, store.ids[9]):
+            ask()

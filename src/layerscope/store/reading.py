@@ -17,7 +17,8 @@ from ..surface import option
 from .arrays import MAPS, POOLED, import_zarr
 from .plan import Kept, Plan
 from .quantised import Quantised
-from .receipts import Receipt
+from .receipts import FOLDER as RECEIPTS
+from .receipts import Receipt, name_of, read_receipt
 from .storage import Storage
 from .summary import DAMAGED, read_summary
 from .tally import Tally, decode, merged
@@ -75,10 +76,13 @@ def pooled_name(plan: Plan, kept: Kept, by: str) -> str:
 
 
 def pooled(storage: Storage, plan: Plan, kept: Kept, by: str) -> np.ndarray:
-    """`[image, channel]` of a layer by `POOLS`, a row of NaN (or -1) for each image that couldn't be read."""
-    name = pooled_name(plan, kept, by)
+    """`[image, channel]` of a layer by `POOLS`, a row of NaN (or -1) for each image that couldn't be read or isn't done."""
+    name, done = pooled_name(plan, kept, by), storage.sizes(RECEIPTS)
     with _whole(storage, name):
         array: np.ndarray = _open(storage, name)[:]
+    for unit in range(plan.units):
+        if name_of(unit) not in done:  # what lies there may be half of a unit, or damaged
+            array[unit * plan.unit : (unit + 1) * plan.unit] = np.nan if array.dtype.kind == "f" else -1
     return array
 
 
@@ -121,6 +125,10 @@ def feature_map(
     if not chosen or channels == []:
         raise BadOption(f"there is no {'image' if not chosen else 'channel'} in the list: give at least one")
     rows = [row_of(ids, one) for one in chosen]
+    for row in rows:
+        if read_receipt(storage, row // plan.unit) is None:
+            there(storage)
+            raise BadOption(f"{ids[row]} isn't done yet", "the same scan goes on with it")
     at = range(len(kept.channels)) if channels is None else [channel_at(kept, number) for number in channels]
     picked = list(at)
     # zarr reads neighbouring channels in one go.

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import layerscope as ls
 from helpers.ray_cluster import NOT_STARTED
 from helpers.stores import contents, small_scan, write_images
 from helpers.wording import raises
-from layerscope.store.engines import worker
+from layerscope.store.engines import ray, worker
 from layerscope.store.engines.worker import cores
 from layerscope.testing import tiny_model
 
@@ -153,6 +154,17 @@ def test_a_dask_worker_that_is_killed_costs_nothing(images, tmp_path, alone, imp
             small_scan(images, tmp_path / "store", keep="maps", engine="dask", address=cluster.scheduler_address)
     assert killed.kill is None
     assert contents(tmp_path / "store") == alone
+
+
+def test_a_cluster_on_loopback_alone_is_told_from_one_of_the_network(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr(ray, "own_address", lambda: "127.0.0.2")
+        assert ray.on_loopback_alone(f"127.0.0.1:{port}") and ray.on_loopback_alone(f"localhost:{port}")
+        assert not ray.on_loopback_alone(f"10.0.0.1:{port}") and not ray.on_loopback_alone("auto")
+        monkeypatch.setattr(ray, "own_address", lambda: "127.0.0.1")
+        assert not ray.on_loopback_alone(f"127.0.0.1:{port}")
+    assert ray.on_loopback_alone("127.0.0.1:99999")
 
 
 RAY = Path(__file__).parents[1] / "helpers/ray_cluster.py"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -16,7 +17,7 @@ from . import Job
 from .worker import check_travels, do_units
 
 LOOPBACK = "127.0.0.1"
-LOCAL = re.compile(r"(127\.[\d.]+|localhost|\[::1\]):")
+LOCAL = re.compile(r"(?:127\.[\d.]+|localhost|\[::1\]):(\d{1,5})")
 RETRIES = 3  # of a unit whose worker or node was lost
 
 
@@ -27,8 +28,8 @@ def receipts(job: Job) -> Iterator[Receipt]:
     """
     check_travels(job.spec)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if job.address is None or LOCAL.match(job.address):
-        # Else Ray takes the machine's own address for 127.0.0.1, and looks there for a cluster that isn't.
+    if job.address is None or on_loopback_alone(job.address):
+        # Else Ray takes the machine's own address for 127.0.0.1, and waits there for a cluster that isn't.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     ray = library("ray", "engine='ray'", '; pip install "layerscope[ray]"')
     with _cluster(ray, job):
@@ -44,6 +45,28 @@ def receipts(job: Job) -> Iterator[Receipt]:
             for receipt in _result(ray, done):
                 job.tell(len(receipt.images), len(receipt.failures))
                 yield receipt
+
+
+def on_loopback_alone(address: str) -> bool:
+    """Whether an address is one of this machine at which a cluster can't be reached by the machine's own."""
+    if (match := LOCAL.fullmatch(address)) is None:
+        return False
+    try:
+        with socket.create_connection((own_address(), int(match[1])), timeout=2):
+            return False
+    except (OSError, OverflowError):
+        return True
+
+
+def own_address() -> str:
+    """The address of this machine on its network, as Ray finds it: nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unsent:
+        try:
+            unsent.connect(("10.255.255.255", 9))
+        except OSError:  # no network
+            return LOOPBACK
+        host: str = unsent.getsockname()[0]
+        return host
 
 
 def _result(ray: Any, done: Any) -> list[Receipt]:

@@ -140,8 +140,8 @@ def keep_sizes(before: Sequence[int], after: Sequence[int], image: int = -1) -> 
 
 
 def _rename(old: str, count: int, used: str) -> str | None:
-    """Letters for `count` new axes that hold what `old` held."""
-    if len(old) == count:
+    """Letters for `count` new axes that hold what `old` held; `None` for as many of other sizes, each a part of several."""
+    if len(old) == count == 1:
         return old
     if count == 1:
         for kept in "bc":

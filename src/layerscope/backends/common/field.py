@@ -32,6 +32,7 @@ from .field_dims import (
 
 LETTERS = "dhwn"
 
+RESHAPED = "reshaped across the axes of the image"
 SEVERAL_ORDERS = "branches with positions in different orders meet"
 APART = "different parts of the image lie in its rows or channels"
 
@@ -154,7 +155,7 @@ class Positions:
         settled = self.settle()
         dims = distribute([part for dim in settled.dims for part in dim], shape, split_factor)
         if dims is None:
-            return self.give_up("reshaped across the axes of the image", shape)
+            return self.give_up(RESHAPED, shape)
         merged = tuple([tidy(dim) if dim else (Factor("", 1),) for dim in dims])
         return Positions(merged, settled.fields, self.origin).settle()
 

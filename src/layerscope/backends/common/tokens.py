@@ -14,7 +14,7 @@ from ...core.layer import Layer
 from ...core.receptive_field import Field, Line, unknown, window
 from .axes import PREFIX_TOKENS
 from .field import Positions
-from .field_dims import NOWHERE, Factor, spell_out
+from .field_dims import NOWHERE, Dim, Factor, size_of, spell_out
 
 SPACE = "dhw"
 
@@ -39,6 +39,7 @@ def located(layer: Layer, positions: Positions | None, known: Known = ()) -> Lay
     """
     if positions is None or len(positions.dims) != len(layer.axes):
         return replace(layer, receptive=positions.receptive() if positions else None)
+    layer = _as_placed(layer, positions)
     if "c" in layer.axes and positions.along(
         layer.axes.index("c")
     ):  # parts of pixels that were moved into the channels
@@ -68,11 +69,14 @@ def axes_of(positions: Positions) -> str | None:
     >>> picture = image_positions("bchw", (1, 3, 2, 4)).permute([0, 2, 3, 1])
     >>> axes_of(picture), axes_of(picture.reshape((1, 8, 3))), axes_of(picture.reshape((2, 4, 3)))
     ('bhwc', 'bnc', None)
+    >>> axes_of(picture.reshape((1, 2, 12)))
     """
     along = ["".join(sorted(positions.along(dim))) for dim in range(len(positions.dims))]
     space = sorted(axis for axis, _ in positions.fields if axis in SPACE)
     if len(space) < 2 or along.count("") not in (1, 2) or along[0]:
         return None
+    if along.count("") == 1 and any(map(_repeats, positions.dims[1:])):
+        return None  # the channels lie in a row with positions
     letters, others = [axes for axes in along if axes], iter("bc")
     if letters == ["".join(space)]:
         letters = ["n"]
@@ -80,6 +84,30 @@ def axes_of(positions: Positions) -> str | None:
         return None
     walking = iter(letters)
     return "".join([next(walking) if axes else next(others) for axes in along])
+
+
+def _repeats(factors: Dim) -> bool:
+    """Whether several positions of a dimension lie in the same place."""
+    steps = spell_out(factors).along().values()
+    return bool(steps) and len(set(zip(*(part.tolist() for part in steps), strict=True))) < size_of(factors)
+
+
+def _as_placed(layer: Layer, positions: Positions) -> Layer:
+    """The row with the axes that its positions show, where operators and sizes told other ones."""
+    placed = axes_of(positions)
+    if placed is None or layer.attention:
+        return layer
+    still = [dim for dim in range(len(placed)) if not positions.along(dim)]
+    told = [layer.axes[dim] for dim in still]  # which of images and channels is first
+    axes = (
+        placed
+        if not set(told) <= {"b", "c"}
+        else "".join(layer.axes[dim] if dim in still else letter for dim, letter in enumerate(placed))
+    )
+    if axes == layer.axes:
+        return layer
+    notes = [note for note in layer.note.split("; ") if note != layer.doubt]
+    return replace(layer, axes=axes, doubt="", note="; ".join(notes))
 
 
 def upright(axes: str, positions: Positions | None) -> str:

@@ -19,7 +19,8 @@ class KnownAxes(Generic[Name]):
 
     `data` are the tensors with data, `shapes` the shapes that are known. `assumed` are the tensors whose axes only the rank
     says (by the table `by_rank`), `derived` those that take theirs from such, `named` those of which an axis that a reshape
-    added got a name that nothing states. For all of these the operators that read the tensor are asked first.
+    added got a name that nothing states. For all of these the operators that read the tensor are asked first. `mixed` are sums
+    of tensors of one size with different axes.
     """
 
     by_rank: Mapping[int, str]
@@ -32,6 +33,7 @@ class KnownAxes(Generic[Name]):
         self.derived: set[Name] = set()
         self.named: set[Name] = set()
         self.silent: set[Name] = set()  # whose readers say nothing
+        self.mixed: set[Name] = set()  # sums of tensors that have different axes
         self.grids: dict[Name, list[tuple[int, int]]] = {}
         self._met: list[tuple[int, int]] = []
 
@@ -45,7 +47,8 @@ class KnownAxes(Generic[Name]):
 
     def certain(self, name: Name) -> bool:
         """Whether the operators say what the axes of a tensor are."""
-        return name not in self.assumed and name not in self.derived and bool(self.axes.get(name))
+        unsure = name in self.assumed or name in self.derived or name in self.mixed
+        return not unsure and bool(self.axes.get(name))
 
     def unsure(self, inputs: Sequence[Name]) -> bool:
         """Whether what is told from these tensors is told from assumed axes alone."""
@@ -108,6 +111,8 @@ class KnownAxes(Generic[Name]):
             )
             for name in same
         }
+        if len({self.axes[name] for name in same if self.certain(name) and self.shapes.get(name) == shape}) > 1:
+            self.mixed.add(output)
         best = min(same, key=doubts.__getitem__) if same else None
         if best is not None and self.certain(best):
             return self.axes[best]
@@ -169,13 +174,16 @@ class KnownAxes(Generic[Name]):
         return axes if rank == len(axes) else drop_axes(axes, [axis]) if rank == len(axes) - 1 else None
 
     def multiply(self, left: str | None, right: str | None, scores: Callable[[str, str], str | None]) -> str | None:
-        """The axes of a product of matrices; `scores` tells those of a product of queries and keys."""
+        """The axes of a product of matrices; `scores` tells those of a product of queries and keys, which are tokens."""
         if not left or not right:
             return left or right or None
         if len(left) != len(right) or len(left) < 3:
             return left if len(left) > len(right) else None
         if left[-1] == "c" and right[-2] == "c":
-            return scores(left, right)
+            return None if {"h", "w"} <= set(left) else scores(left, right)
+        if left[-1] == right[-2] and left[-1] in "hw":
+            both = left[:-1] + right[-1]
+            return both if len(set(both)) == len(both) else None
         return right if right[-1] == "c" else None
 
     def gives_one(self, run: Callable[[], Sequence[np.ndarray]], tensors: Sequence[Name]) -> bool:

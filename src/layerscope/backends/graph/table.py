@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.layer import Layer
-from ..common.axes import ASSUMED, DERIVED
+from ..common.axes import ASSUMED, DERIVED, SEVERAL
 from .axes import KnownAxes
 from .model import GraphModel, Output
 from .walk import Name
@@ -31,6 +31,8 @@ def doubt(output: Output[Name, Any], axes: KnownAxes[Name]) -> str:
         return ""
     if output.tensor in axes.assumed:
         return ASSUMED
+    if output.tensor in axes.mixed:
+        return SEVERAL
     return DERIVED if output.tensor in axes.derived else ""
 
 

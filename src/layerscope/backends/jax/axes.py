@@ -22,7 +22,9 @@ from ..common.axes import (
     for_one_image,
     prefix_labels,
 )
+from ..common.field import RESHAPED, SEVERAL_ORDERS, Positions
 from ..common.run import TensorMap
+from ..common.tokens import axes_of
 from .outputs import parts_of
 from .watch import Call
 
@@ -45,6 +47,10 @@ VMAPPED = "inside vmap: the mapped axis comes first"
 
 
 HEADS = ("DenseGeneral", "LinearGeneral")
+
+
+# Where positions got lost so that a shape of before tells nothing.
+ACROSS = (RESHAPED, SEVERAL_ORDERS)
 
 
 class Output(NamedTuple):
@@ -71,17 +77,20 @@ class Axes:
         self._trace: TensorMap[str] = TensorMap()
         self._doubts: TensorMap[str] = TensorMap()
         self._assumed: set[tuple[str, int, str]] = set()
+        self._unproven: set[tuple[str, int, str]] = set()  # of an array whose shape is all that is alike
         self._by_shape: dict[tuple[int, ...], str] = {}
         self._ambiguous: set[tuple[int, ...]] = set()
         # Tokens that a model transposes between two modules are known again by their values.
         self._latest: deque[tuple[Any, str]] = deque(maxlen=3)
         self._children: dict[str, str] = {}
 
-    def row(self, output: Output) -> Layer:
-        """One array of an output as a row of the table: its axes, its grid of tokens, and a note."""
+    def row(self, output: Output, positions: Positions | None = None) -> Layer:
+        """One array of an output, in which its positions lie, as a row of the table: its axes, and a note."""
         (call, subpath), shape = output, output.shape
-        path = call.path
-        axes = self.letters(output)
+        path, placed = call.path, None if positions is None else axes_of(positions)
+        axes = self.letters(output, placed)
+        if positions is not None and any(field.unknown in ACROSS for _, field in positions.fields):
+            self._unproven.add((path, call.number, subpath))
         if not axes:
             dtype = call.values[subpath].dtype
             return Layer(path, "", "", shape, note=f"a {len(shape)}-dimensional {dtype} has no picture")
@@ -91,20 +100,20 @@ class Axes:
         rows = shape[axes.index("b")]
         if rows != 1:
             note = note or f"{rows} rows for each image, as with windows"
-        return Layer(path, "", axes, shape, note=note, doubt=self._doubt(output))
+        return Layer(path, "", axes, shape, note=note, doubt=self._doubt(output, placed))
 
-    def _doubt(self, output: Output) -> str:
-        """Why the axes of an array may be other ones; noted, for those that are made from it."""
+    def _doubt(self, output: Output, placed: str | None) -> str:
+        """Why the axes of an array may be other ones than its positions show; noted, for those that are made from it."""
         call, shape = output.call, output.shape
         rank = len(shape)
         stated = stated_axes(call.module, rank, self._channels_first)
         doubt = ""
         if call.mapped > self._own_vmaps and not self._channels_first:
             doubt = VMAPPED
-        elif stated is None and rank > 2:
+        elif stated is None and placed is None and rank > 2:
             sources = [source for source in _inputs(call) if source.ndim == rank]
             earlier = self._doubts.get(call.parts[output.subpath])
-            if shape in self._ambiguous:
+            if shape in self._ambiguous or (call.path, call.number, output.subpath) in self._unproven:
                 doubt = SEVERAL
             elif earlier is not None:
                 doubt = earlier
@@ -126,8 +135,8 @@ class Axes:
         ambiguous = shape in self._ambiguous and stated_axes(call.module, len(shape), self._channels_first) is None
         return SEVERAL if ambiguous else ""
 
-    def letters(self, output: Output) -> str:
-        """The axes of an output, `""` where it has no picture."""
+    def letters(self, output: Output, placed: str | None = None) -> str:
+        """The axes of an output, `""` where it has no picture; `placed` are those that its positions show."""
         call, rank = output.call, len(output.shape)
         if not call.path and output.shape == (self._images,):
             return "b"  # the model's own number for each image
@@ -143,7 +152,7 @@ class Axes:
         stated = stated_axes(call.module, rank, self._channels_first)
         if is_a(call.module, *CHANNEL_LAST) and stated == CHANNELS_LAST.get(rank):
             return self._along_last(call, rank) or CHANNELS_LAST[rank]
-        inherited = stated or self._inherit(output)
+        inherited = stated or placed or self._inherit(output)
         if inherited is None:
             self._assumed.add((call.path, call.number, output.subpath))
         return inherited or self._default[rank]
@@ -180,14 +189,23 @@ class Axes:
         """From the array itself, an input of its shape, the last child, the last array of its shape, any input."""
         call, shape = output.call, output.shape
         array, inputs = call.parts[output.subpath], _inputs(call)
-        candidates = [
+        certain = [
             self._trace.get(array),
             *(self._known_axes(source) for source in inputs if source.shape == array.shape),
+        ]
+        candidates = [
+            *certain,
             self._children.get(call.path),
             None if shape in self._ambiguous else self._by_shape.get(shape),
             *(self._trace.get(source) for source in inputs if source.size > 1),  # one number is spread out to any axes
         ]
-        return next((axes for axes in candidates if axes is not None and len(axes) == len(shape)), None)
+        found = [(at, axes) for at, axes in enumerate(candidates) if axes is not None and len(axes) == len(shape)]
+        if not found:
+            return None
+        at, axes = found[0]
+        if at >= len(certain) and "c" in axes and shape.count(shape[axes.index("c")]) > 1:
+            self._unproven.add((call.path, call.number, output.subpath))
+        return axes
 
     def _remember(self, output: Output, axes: str) -> None:
         """Note the axes of an array, for those that are made from it."""

@@ -51,7 +51,7 @@ class Tabulator:
         for subpath in call.values:
             positions = self._fields.get((call.path, call.number, subpath))
             rows[subpath] = replace(
-                located(self._axes.row(Output(call, subpath)), positions, self._prefix),
+                located(self._axes.row(Output(call, subpath), positions), positions, self._prefix),
                 kind=type(call.module).__name__,
                 calls=1,
                 step=self._calls.steps,

@@ -22,7 +22,7 @@ def narrow(maps: np.ndarray) -> np.ndarray:
         return maps
     with np.errstate(over="ignore"):
         halves = maps.astype(np.float16)
-    sizes = np.abs(np.where(np.isfinite(maps), maps, 0)).reshape(len(maps), -1).max(1, initial=0)
+    sizes = np.abs(np.where(np.isfinite(maps), maps, 0)).max(tuple(range(1, maps.ndim)), initial=0)
     lost = (sizes >= BEYOND) | ((sizes > 0) & (sizes < SMALLEST))
     if not lost.any():
         return halves

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays.float16 import halves
 from ..errors import BadOption
 from ..scope.attempt import run_batch
 from ..scope.capture import join
@@ -154,20 +155,19 @@ class Filled:
         """Count and keep the maps of a batch."""
         for kept in self.plan.layers:
             values = np.ascontiguousarray(maps[kept.layer.path], np.float32)
-            with np.errstate(over="ignore"):
-                halves = values.astype(np.float16)
+            narrow = halves(values)
             flat = (len(rows), len(kept.channels), kept.positions)
             counter = self.counters[kept.name]
-            counter.add(values.reshape(flat), halves.reshape(flat), rows)
+            counter.add(values.reshape(flat), narrow.reshape(flat), rows)
             if counter.tally.high.max(initial=0) > LARGEST or counter.tally.low.min(initial=0) < -LARGEST:
-                self.beyond[kept.name] += int((np.isinf(halves) & np.isfinite(values)).sum())
+                self.beyond[kept.name] += int((np.isinf(narrow) & np.isfinite(values)).sum())
             if self.passing is not None:
                 self.passing.take(kept.name, np.array(rows) + self.unit.first, counter.high[rows], values)
             if self.plan.quantised:
                 self.lows[kept.name][rows] = low = lowest(values)
                 self.maps[kept.name][rows] = codes_of(values, low, counter.high[rows])
             elif kept.name in self.maps:
-                self.maps[kept.name][rows] = halves if self.plan.dtype == "float16" else values
+                self.maps[kept.name][rows] = narrow if self.plan.dtype == "float16" else values
 
     def write(self, storage: Storage) -> Receipt:
         """Write the shards, then the tally, and last the receipt."""

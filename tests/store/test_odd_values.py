@@ -10,6 +10,7 @@ from PIL import Image
 from helpers.stores import small_scan, write_images
 from layerscope import BadChannels, BadOption, LayerscopeWarning
 from layerscope.store import vectors
+from layerscope.store.halves import narrow
 from layerscope.store.table import Table
 from layerscope.testing.tiny import Step, TinyModel
 
@@ -263,3 +264,9 @@ def test_maps_that_turn_out_beyond_float16_are_warned_of_and_their_top_is_exact(
         store.maps("sized")
     np.testing.assert_array_equal(store.gallery.map("sized", 0, 11), 1e6)
     assert "∞" not in caption(store.top("sized", 0, k=2))
+
+
+def test_no_maps_are_none_as_float16_too():
+    for shape in ((0, 8, 8), (0,)):
+        assert narrow(np.empty(shape, np.float32)).dtype == np.float16
+        assert narrow(np.empty(shape, np.float32)).shape == shape

@@ -18,8 +18,8 @@ def narrow(maps: np.ndarray) -> np.ndarray:
     >>> narrow(np.float32([[1], [2]])).dtype, narrow(np.float32([[1.0001], [1e6], [1e-9]])).ravel().tolist()
     (dtype('float16'), [1.0, 1000000.0, 9.999999717180685e-10])
     """
-    if maps.dtype == np.float16:
-        return maps
+    if maps.dtype == np.float16 or not maps.size:
+        return maps.astype(np.float16, copy=False)
     with np.errstate(over="ignore"):
         halves = maps.astype(np.float16)
     sizes = np.abs(np.where(np.isfinite(maps), maps, 0)).max(tuple(range(1, maps.ndim)), initial=0)

@@ -79,7 +79,9 @@ class Picture(Pixels):
                 if colors is not None
                 else (without_paper(pixels, self.frame, self.palette()), None)
             )
-        return png.encode(pixels, colors, files.metadata(self), None if dpi is None else check_dpi(dpi))
+        return png.encode(
+            pixels, colors, files.metadata(self), None if dpi is None else check_dpi(dpi), zoomed=self.zoom > 1
+        )
 
     def svg(self, dpi: float | None = None) -> str:
         """The SVG file as text: tiles as pixels that stay sharp, text that can be searched, a bar of boxes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arrays.float16 import halves
 from ..safe_text import counted
 from .tally import Tally
 
@@ -20,15 +21,22 @@ def narrow(maps: np.ndarray) -> np.ndarray:
     """
     if maps.dtype == np.float16 or not maps.size:
         return maps.astype(np.float16, copy=False)
-    with np.errstate(over="ignore"):
-        halves = maps.astype(np.float16)
-    sizes = np.abs(np.where(np.isfinite(maps), maps, 0)).max(tuple(range(1, maps.ndim)), initial=0)
+    near, sizes = halves(maps), _sizes(maps)
     lost = (sizes >= BEYOND) | ((sizes > 0) & (sizes < SMALLEST))
     if not lost.any():
-        return halves
-    wide = halves.astype(np.float32)
+        return near
+    wide = near.astype(np.float32)
     wide[lost] = maps[lost]
     return wide
+
+
+def _sizes(maps: np.ndarray) -> np.ndarray:
+    """The largest finite size in each map."""
+    axes = tuple(range(1, maps.ndim))
+    sizes = np.maximum(maps.max(axes, initial=0), -maps.min(axes, initial=0))
+    if not np.isfinite(sizes).all():
+        sizes = np.abs(np.where(np.isfinite(maps), maps, 0)).max(axes, initial=0)
+    return np.asarray(sizes)
 
 
 def loss(tally: Tally) -> str:

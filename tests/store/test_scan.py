@@ -238,6 +238,7 @@ def spent(per_call, per_image, slow=32):
         (spent(0, 0.001, 1000), 128, 8),
         (spent(0.001, 0.04), 128, 8),
         (spent(0.2, 2), 128, 32),  # nothing could be timed
+        (spent(0.5, 0.01), 128, 32),  # one size, and more are faster
     ],
 )
 def test_the_batch_is_the_smallest_of_the_fastest_that_there_is_time_for(images, monkeypatch, seconds, unit, expected):

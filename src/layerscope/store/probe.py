@@ -61,15 +61,20 @@ def look(scope: Scope, samples: Sequence[Sample], question: Question, *, batch: 
     each = (time.perf_counter() - again) / len(few.ids)
     if batch is None and scope.plan.batch is None and ready:
         budget = min(SECONDS, SHARE * len(samples) * (reading + each))
-        timed = _timed(scope, ready, question, sizes=[one for one in SIZES if one <= unit], each=each, budget=budget)
+        sizes = [one for one in SIZES if one <= unit]
+        timed = _timed(scope, ready, question, sizes=sizes, each=each, budget=budget)
+        size, each = _chosen(timed, sizes, usual=size), min(timed.values(), default=each)
     else:
         timed = {}
-    if timed:
-        best = min(timed.values())
-        size = min(one for one, seconds in timed.items() if seconds <= CLOSE * best)
-        each = timed[size]
     lost = tuple(f"{path or 'output'}: {words}" for path, fm in maps.items() if (words := loss_of(fm.values)))
     return Probe(_kept(maps), size, reading + each, timed, lost)
+
+
+def _chosen(timed: Mapping[int, float], sizes: Sequence[int], *, usual: int) -> int:
+    """The smallest of the sizes that are as good as the fastest; the usual one where time ran out while they got faster."""
+    best = min(timed.values(), default=0.0)
+    size = min((one for one, seconds in timed.items() if seconds <= CLOSE * best), default=usual)
+    return size if len(timed) == len(sizes) or size < max(timed, default=0) else max(size, usual)
 
 
 def _timed(

@@ -166,7 +166,8 @@ export class Tiles {
     if (owners[index] !== this) {
       owners[index] = this
       const [low, high] = [limits[2 * index]!, limits[2 * index + 1]!]
-      if (factor === 1 && source.layer) {
+      // Of few values each is coded sooner than a table is looked for.
+      if (factor === 1 && source.layer && out.length > 256) {
         codesOfPlane(source.layer, index, { low, high, curve: this.curve }, { slice: source.slice ?? 0, out })
       } else {
         planes[index] ??=

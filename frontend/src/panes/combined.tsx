@@ -187,7 +187,7 @@ function Target({ app, side }: { app: App; side: Side }) {
 
 function Weights({ app, side }: { app: App; side: Side }) {
   const [selected, post, active] = [app.of('selected').value, app.of('post').value, app.of('active').value]
-  const reach = useComputed(() => Math.max(1, ...Object.values(app.of('weights').value).map(Math.abs)))
+  const reach = useComputed(() => Math.max(2, ...Object.values(app.of('weights').value).map(Math.abs)))
   return (
     <div class="weights">
       {selected.map(channel => (

@@ -27,7 +27,7 @@ export function Input({ app, side }: { app: App; side: Side }) {
     const shown = (box: Box | null) => {
       if (!box) return
       const [top, left, high, wide] = box.map(each => each * scale.value) as Box
-      outline(drawn, [left, top, Math.max(3, wide), Math.max(3, high)], size.value.ratio)
+      outline(drawn, [left, top, Math.max(4, wide), Math.max(4, high)], size.value.ratio)
     }
     if (data?.meta.kind === 'attention' && data.meta.grid && !unit) {
       const at = app.of('query').value - data.meta.prefix.length
@@ -35,8 +35,10 @@ export function Input({ app, side }: { app: App; side: Side }) {
       if (at >= 0) shown(cell(data, Math.floor(at / across), at % across))
     }
     if (!data || !unit) return
-    shown(within(field(data, ...unit), data.meta.placement?.photo))
-    shown(cell(data, ...unit))
+    const sees = within(field(data, ...unit), data.meta.placement?.photo)
+    shown(sees)
+    // Two boxes of a few pixels can't be told apart.
+    if (!sees || sees[3] * scale.value > 16 * size.value.ratio) shown(cell(data, ...unit))
   })
   const hit = (event: MouseEvent): [number, number] | null => {
     const data = side.data.value

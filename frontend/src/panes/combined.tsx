@@ -105,7 +105,7 @@ function MapCanvas({ app, side }: { app: App; side: Side }) {
           {side.failed.value ||
             (app.of('mode').value === 'weights'
               ? 'Ctrl-click tiles, or press Space, to pick channels.'
-              : 'Being computed … Esc ends it.')}
+              : 'Computing … Esc ends it.')}
         </p>
       )}
       <div class="map">

@@ -221,7 +221,7 @@ function Beside({ app, side }: { app: App; side: Side }) {
         />
       )}
       <Button
-        title="Choose the layer of this sheet"
+        title="Layer of this sheet"
         on={() => {
           app.turn.value = 1
           app.focus('.tree input')

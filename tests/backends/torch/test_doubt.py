@@ -239,6 +239,8 @@ AFTER = {
     "indices stacked": (lambda y: torch.stack([y[..., column] for column in range(y.shape[3])], dim=-2), "bcwh", False),
     "single images stacked": (lambda y: torch.stack(list(y)), "bchw", False),
     "a copy in another order": (lambda y: torch.transpose_copy(y, 2, 3), "bcwh", False),
+    "other strides": (lambda y: y.as_strided((1, 4, 8, 8), (256, 64, 1, 8)).relu(), "bcwh", False),
+    "rows that overlap": (lambda y: y.as_strided((1, 4, 8, 8), (256, 63, 8, 1)), "bchw", True),
     "weights in front": (lambda y: torch.ones(8, 8) @ y, "bchw", False),
     "each row with each": (lambda y: y @ y.transpose(2, 3), "bchw", True),
     "columns joined as rows": (lambda y: torch.cat(y.unsqueeze(2).split(1, -1), 2).squeeze(-1), "bchw", True),

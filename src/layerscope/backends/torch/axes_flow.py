@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ...core.layer import Layer
-from ..common.axes import CHANNELS_FIRST, add_classes, spare_letters
+from ..common.axes import CHANNELS_FIRST, add_classes, permuted_view, spare_letters
 from ..common.run import TensorMap
 from .axes_factors import Factors
 from .axes_guess import Guess, Guesses, Row
@@ -296,6 +296,12 @@ def _multiply(call: Call, result: torch.Tensor) -> Followed:
     return (call.axes if weights else None), None
 
 
+def _strided(call: Call, result: torch.Tensor) -> Followed:
+    """The axes of a view that only turns the tensor it is of."""
+    turned = sorted(result.shape) == sorted(call.source.shape)
+    return (permuted_view(call.axes, call.source.stride(), result.stride()) if turned else None), None
+
+
 def _unbind(call: Call, result: torch.Tensor) -> Followed:
     axis = (call.args[1] if len(call.args) > 1 else call.kwargs.get("dim", 0)) % len(call.axes)
     return call.axes[:axis] + call.axes[axis + 1 :], call.grid
@@ -327,6 +333,7 @@ FUNCTIONS: dict[str, Callable[[Call, torch.Tensor], Followed]] = {
     **dict.fromkeys(RESHAPES, _reshape),
     **dict.fromkeys(MOVES, _permute),
     "__getitem__": _index,
+    "as_strided": _strided,
     **dict.fromkeys(("matmul", "__matmul__", "__rmatmul__"), _multiply),
     "one_hot": _one_hot,
     "select": _select,

@@ -294,9 +294,18 @@ def _same(step: Step) -> Operation:
 
 
 def _strided(step: Step) -> Operation:
-    """Another memory format of the same numbers, as adaptive pooling sets it; anything else isn't followed."""
-    kind = "same" if step.shape == step.source.shape else "unknown"
-    return Operation(kind, [step.source], reason="as_strided isn't followed")
+    """Another memory format of the same numbers, as adaptive pooling sets it, or their dimensions in another order."""
+    tensor, offset = step.args[0], step.arg(3)
+    before = [(stride, size) for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1]
+    after = [(stride, size) for stride, size in zip(step.args[2], step.shape, strict=True) if size > 1]
+    moved = offset is not None and offset != tensor.storage_offset()
+    if moved or sorted(before) != sorted(after) or len({*before}) != len(before) or len(step.shape) != tensor.ndim:
+        return unknown(step, "as_strided isn't followed")
+    wide = iter([before.index(dim) for dim in after])
+    large = [dim for dim, size in enumerate(tensor.shape) if size > 1]
+    small = iter([dim for dim, size in enumerate(tensor.shape) if size == 1])
+    order = [large[next(wide)] if size > 1 else next(small) for size in step.shape]
+    return Operation("same", [step.source.permute(order)])
 
 
 def _transpose(step: Step) -> Operation:

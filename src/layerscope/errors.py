@@ -234,8 +234,8 @@ def unknown_layer(name: str, known: Iterable[str], hint: str = "") -> LayerNotFo
     "no layer 'block1_con2'. Did you mean 'block1_conv2'? `layers()` lists them all"
     """
     close = like(name, known)
-    lists = by_surface("`layers()`", "`layerscope layers MODEL`")
-    return LayerNotFound(f"no layer {name!r}{close or hint or '.'}", f"{lists} lists them all")
+    lists = by_surface("`layers()` lists", "`layerscope layers MODEL` lists", "the list of layers has")
+    return LayerNotFound(f"no layer {name!r}{close or hint or '.'}", f"{lists} them all")
 
 
 def first_line(error: BaseException) -> str:

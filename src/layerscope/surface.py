@@ -1,4 +1,4 @@
-"""What a message calls an option where it is read: `size=` in Python, `--size` on the command line.
+"""What a message calls an option where it is read: `size=` in Python, `--size` on the command line, "Colours" on a page.
 
 A message is put together where something is wrong, far from whoever reads it; the surface that started the work knows who
 that is.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Literal
 
 # The options of the command line that are keywords in Python, of the same name.
 OPTIONS = (
@@ -55,23 +55,50 @@ OPTIONS = (
 )
 # What stands between the numbers of a value there.
 SEPARATORS = {"channels": ",", "contours": ",", "size": "x"}
-_SHELL: ContextVar[bool] = ContextVar("layerscope_shell", default=False)
+# What the viewer calls what an option says; any other is named in plain words.
+CONTROLS = {
+    "alpha": "Opacity",
+    "clip": "Range",
+    "colors": "Colours",
+    "combine": "Combine",
+    "norm": "Scale",
+    "preprocess": "preprocessing",
+    "scale": "Range",
+    "sort": "Sort",
+    "target": "Class",
+}
+Surface = Literal["python", "shell", "page"]
+_SURFACE: ContextVar[Surface] = ContextVar("layerscope_surface", default="python")
 _NO_VALUE: Any = object()
 
 
-@contextmanager
-def command_line() -> Iterator[None]:
+def command_line() -> AbstractContextManager[None]:
     """Inside the block, messages name the options of the command line.
 
     >>> with command_line():
     ...     option("per_page"), option("preprocess", None), option("clip", (1, 99)), option("trust", True)
     ('--per-page', '--preprocess none', '--clip 1:99', '--trust')
     """
-    token = _SHELL.set(True)
+    return _speech_of("shell")
+
+
+def page() -> AbstractContextManager[None]:
+    """Inside the block, messages name what the viewer shows, whoever started it.
+
+    >>> with command_line(), page():
+    ...     option("combine", "cam"), option("per_page"), option("preprocess", None), option("clip", (1, 99))
+    ("Combine 'cam'", 'per page', 'preprocessing none', 'Range (1, 99)')
+    """
+    return _speech_of("page")
+
+
+@contextmanager
+def _speech_of(surface: Surface) -> Iterator[None]:
+    token = _SURFACE.set(surface)
     try:
         yield
     finally:
-        _SHELL.reset(token)
+        _SURFACE.reset(token)
 
 
 def option(name: str, value: Any = _NO_VALUE) -> str:
@@ -80,7 +107,10 @@ def option(name: str, value: Any = _NO_VALUE) -> str:
     >>> option("size"), option("size", 224), option("labels", "names.txt")
     ('size=', 'size=224', "labels='names.txt'")
     """
-    if not _SHELL.get() or name not in OPTIONS:
+    if _SURFACE.get() == "page":
+        name = CONTROLS.get(name, name.replace("_", " "))
+        return name if value is _NO_VALUE or value is True else f"{name} {'none' if value is None else repr(value)}"
+    if _SURFACE.get() == "python" or name not in OPTIONS:
         return f"{name}=" if value is _NO_VALUE else f"{name}={value!r}"
     flag = f"--{name.replace('_', '-')}"
     if value is _NO_VALUE or value is True:
@@ -90,9 +120,12 @@ def option(name: str, value: Any = _NO_VALUE) -> str:
     return f"{flag} {'none' if value is None else shlex.quote(str(value))}"
 
 
-def by_surface(python: str, shell: str) -> str:
-    """Words of which Python's readers see the first, and those of the command line the second."""
-    return shell if _SHELL.get() else python
+def by_surface(python: str, shell: str, page: str | None = None) -> str:
+    """Words of which Python's readers see the first, those of the command line the second, and those of a page the third.
+
+    Without a third, what is said can't reach a page.
+    """
+    return {"python": python, "shell": shell, "page": python if page is None else page}[_SURFACE.get()]
 
 
 def levels_option(low: float, high: float) -> str:
@@ -102,5 +135,7 @@ def levels_option(low: float, high: float) -> str:
     "preprocess={'name': 'auto', 'range': (0, 4095)}"
     """
     return by_surface(
-        f"preprocess={{'name': 'auto', 'range': ({low:.6g}, {high:.6g})}}", f"--range {low:.6g}:{high:.6g}"
+        f"preprocess={{'name': 'auto', 'range': ({low:.6g}, {high:.6g})}}",
+        f"--range {low:.6g}:{high:.6g}",
+        f"a range of {low:.6g} to {high:.6g}, given where the model is opened,",
     )

@@ -56,12 +56,15 @@ def _advice(verb: str) -> str:
         "gradients": by_surface(
             "capture without target= (class_cam, score_cam, ablation_cam and eigen_cam need no gradients)",
             "use --combine cam, score-cam, ablation-cam or eigen-cam, which need no gradients",
+            "choose a combination that needs no gradients",
         )
         + ", or open the model that the file was made from, in the framework that trained it",
-        "scores": by_surface("score_cam and eigen_cam need", "--combine score-cam and eigen-cam need")
+        "scores": by_surface(
+            "score_cam and eigen_cam need", "--combine score-cam and eigen-cam need", "Score-CAM and Eigen-CAM need"
+        )
         + " no layer to be changed",
-        "load_weights": f"leave {by_surface('weights= out (--weights)', '--weights out')}, and load them in the factory"
-        " before it returns the model",
+        "load_weights": by_surface("leave weights= out (--weights)", "leave --weights out", "leave weights out")
+        + ", and load them in the factory before it returns the model",
     }
     return advice.get(verb, "")
 

@@ -241,6 +241,7 @@ def positions(one: FeatureMap, channels: Any) -> np.ndarray:
                 + by_surface(
                     "statistics() lists the figures of each channel",
                     "--statistics writes mean and share of zeros below each tile",
+                    "the table has the figures of each channel",
                 )
             )
         return np.array([position_of[channel] for channel in chosen])

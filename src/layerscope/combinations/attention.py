@@ -17,6 +17,7 @@ from ..core.note import Note, kind_of
 from ..errors import BadLayout, BadOption, near
 from ..picture.numbers import number
 from ..safe_text import counted
+from ..surface import by_surface, option
 
 # A map whose every value is below this many times that of even attention is said to be nearly even.
 UNEVEN = 2
@@ -159,9 +160,10 @@ def _keys(fm: Any) -> Keys:
     """The key tokens of attention weights."""
     if not isinstance(fm, FeatureMap) or not fm.layer.attention or len(fm.spatial) != 2:
         what = repr(fm) if isinstance(fm, FeatureMap) else f"a {type(fm).__name__}"
+        python = "Capture 'kind:AttentionMap', or the layers named …attention_map in layers()"
         raise BadLayout(
             f"attention weights are needed, a feature map with the axes bcqk [image, query, key, head]; got {what}. "
-            "Capture 'kind:AttentionMap', or the layers named …attention_map in layers()"
+            + by_surface(python, python, "Choose a layer of that kind")
         )
     count, grid = fm.spatial[1], fm.layer.grid
     if grid is None or len(grid) != 2 or count < math.prod(grid):
@@ -185,20 +187,22 @@ def _rows(fm: FeatureMap, query: str | int | Sequence[int], keys: Keys) -> tuple
     allowed = f"use {', '.join(map(repr, names))}{positions}, or the index of a token, 0 to {queries - 1}"
     if isinstance(query, str):
         if query not in names:
-            raise BadOption(f"query={query!r}: {fm.layer.path!r} has no such token; {allowed}{near(query, names)}")
+            raise BadOption(
+                f"{option('query', query)}: {fm.layer.path!r} has no such token; {allowed}{near(query, names)}"
+            )
         if query == "mean":
             return sorted(keys.order) if same else list(range(queries)), "the mean of all patches"
         return [keys.others[prefix.index(query)]], query
     if isinstance(query, int | np.integer) and not isinstance(query, bool):
         if not 0 <= query < queries:
-            raise BadOption(f"query={query}: {fm.layer.path!r} has {queries} query tokens; {allowed}")
+            raise BadOption(f"{option('query', query)}: {fm.layer.path!r} has {queries} query tokens; {allowed}")
         return [int(query)], f"token {query}"
     try:
         y, x = (int(number) for number in query)  # type: ignore[union-attr] # a bool is no position either: TypeError
     except (TypeError, ValueError) as error:
-        raise BadOption(f"query={query!r}: {allowed}") from error
+        raise BadOption(f"{option('query', query)}: {allowed}") from error
     if not same or not (0 <= y < height and 0 <= x < width):
-        raise BadOption(f"query={query!r} is outside the {height} × {width} grid of query tokens; {allowed}")
+        raise BadOption(f"{option('query', query)} is outside the {height} × {width} grid of query tokens; {allowed}")
     return [keys.order[y * width + x]], f"patch ({y}, {x})"
 
 

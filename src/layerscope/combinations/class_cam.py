@@ -150,6 +150,7 @@ def _rows(fm: FeatureMap, origin: Origin, target: Any) -> np.ndarray:
             by_surface(
                 "use grad_cam, or weighted() with your own weights",
                 "use --combine grad-cam, or weights:FILE with your own",
+                "choose a weighted sum with your own weights",
             ),
         )
     first = origin.image(0)
@@ -174,7 +175,7 @@ def _images(scope: Scope, images: Any) -> Any:
 def _index(scope: Scope, target: Any, classes: int) -> int:
     index = resolve_target(scope, target)
     if not isinstance(index, int):
-        raise BadOption(f"target={target!r}: give a class index, 0 to {classes - 1}, or a label")
+        raise BadOption(f"{option('target', target)}: give a class index, 0 to {classes - 1}, or a label")
     if not 0 <= index < classes:
         raise beyond(scope, target, index, classes)
     return index
@@ -188,8 +189,7 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
         raise BadWeights(
             f"the last dense layer, {name!r}, has {counted(channels, 'input')}, and {path!r} has "
             f"{counted(fm.shape[-1], 'channel')}",
-            "it doesn't follow that layer directly; choose the layer before the pooling with "
-            + by_surface("layer=, or use grad_cam", "--layer, or use --combine grad-cam"),
+            f"it doesn't follow that layer directly; choose the layer before the pooling {_elsewhere()}",
         )
     mean = fm.values.reshape(-1, channels).mean(0, dtype=np.float64)
     expected = _activated(head.weights @ mean + (0 if head.bias is None else head.bias), head.activation)
@@ -212,7 +212,14 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     raise BadWeights(
         f"the last dense layer, {name!r}, doesn't take the average of {path!r}",
         f"{reason}. Something else lies between (an activation, a normalisation, another pooling, one token taken "
-        f"out): choose the layer with {by_surface('layer=, or use grad_cam', '--layer, or use --combine grad-cam')}",
+        f"out): choose the layer {_elsewhere()}",
+    )
+
+
+def _elsewhere() -> str:
+    """How another layer is chosen, or another combination."""
+    return by_surface(
+        "with layer=, or use grad_cam", "with --layer, or use --combine grad-cam", "in the list of layers"
     )
 
 

@@ -162,8 +162,8 @@ def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: 
     k = whole("k", k)
     if k > len(vectors):
         raise BadOption(
-            f"{by_surface('k=', '--combine clusters:')}{k}: {fm.layer.path!r} has only {counted(len(vectors), 'position')}"
-            " to cluster; use at most that many"
+            f"{by_surface('k=', '--combine clusters:', 'clusters ')}{k}: {fm.layer.path!r} has only"
+            f" {counted(len(vectors), 'position')} to cluster; use at most that many"
         )
     seed = whole("seed", seed, 0, LARGEST_SEED)
     largest = float(np.abs(vectors).max()) or 1.0

@@ -147,12 +147,14 @@ def _matrix(fm: FeatureMap, negative: str) -> tuple[np.ndarray, np.ndarray, tupl
         return matrix, sound, ()
     share = float((matrix < 0).mean())
     if negative == "error":
+        after = "choose the layer after its activation (ReLU);"
         raise BadOption(
             f"nmf needs non-negative values, and {share:.1%} of those of {fm.layer.path!r} are negative (down to "
             f"{lowest:.3g})",
             by_surface(
                 'capture the layer after its activation (ReLU), or use negative="clip", which treats them as 0;',
-                "choose the layer after its activation (ReLU);",
+                after,
+                after,
             )
             + " pca and clusters accept any sign",
         )
@@ -171,8 +173,8 @@ def _learned(
     positions, channels = matrix.shape
     if factors > min(positions, channels):
         raise BadOption(
-            f"{by_surface('factors=', '--combine nmf:')}{factors}: {fm.layer.path!r} has {counted(positions, 'position')} and "
-            f"{counted(channels, 'channel')}, so use at most {min(positions, channels)}"
+            f"{by_surface('factors=', '--combine nmf:', 'factors ')}{factors}: {fm.layer.path!r} has"
+            f" {counted(positions, 'position')} and {counted(channels, 'channel')}, so use at most {min(positions, channels)}"
         )
     seed = whole("seed", seed, 0, LARGEST_SEED)
     matrix, unit = _of_size_one(matrix)

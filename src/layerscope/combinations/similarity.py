@@ -120,7 +120,8 @@ def _position(one: FeatureMap, at: Any, photo: Any) -> tuple[int, ...]:
     if photo is not None:
         return _on_photo(one, photo)
     position = (at,) if isinstance(at, int | np.integer) else tuple(at)
-    asked = by_surface(f"at={at!r}", f"--combine similarity:{','.join(map(str, position))}")
+    place = ",".join(map(str, position))
+    asked = by_surface(f"at={at!r}", f"--combine similarity:{place}", f"the unit {place}")
     numbers = all(isinstance(number, int | np.integer) and not isinstance(number, bool) for number in position)
     if len(position) != len(sizes) or not numbers:
         raise BadOption(f"{asked}: give {len(sizes)} whole numbers, a position on the map of {_text(sizes, ' × ')}")

@@ -122,11 +122,13 @@ def unknown(stream: BinaryIO, name: str) -> str:
         suffix = ".heic"
     if suffix in PLUGINS:
         return f"Pillow needs a plugin to read {suffix} files: pip install {PLUGINS[suffix]}" + by_surface(
-            ", and register it", ""
+            ", and register it", "", ""
         )
     if suffix in VIDEOS:
         return "a video: give " + by_surface(
-            f"ls.video({name!r}, fps=1), or frames=[0, 30]", "--frames 0,30,60 or --fps 1"
+            f"ls.video({name!r}, fps=1), or frames=[0, 30]",
+            "--frames 0,30,60 or --fps 1",
+            "single frames, saved as images",
         )
     if content := _tiff_content(stream):
         return (
@@ -244,8 +246,13 @@ def _check_sizes(name: str, sizes: Iterable[tuple[int, int]], most: int) -> None
 
 def _higher(pixels: int) -> str:
     """How an image that takes as much as so many pixels is let through."""
-    keyword = by_surface(f"limit={pixels} or ", "")
-    return f"If you trust the file, raise the limit with {keyword}the environment variable {LIMIT_VARIABLE}={pixels}"
+    variable = f"the environment variable {LIMIT_VARIABLE}={pixels}"
+    raised = "If you trust the file, raise the limit with "
+    return by_surface(
+        f"{raised}limit={pixels} or {variable}",
+        f"{raised}{variable}",
+        "Give a smaller copy, or start the page with the file",
+    )
 
 
 def megapixels(pixels: int) -> str:

@@ -16,7 +16,7 @@ from PIL import Image
 from ..core.note import Note
 from ..errors import ImageNotReadable
 from ..safe_text import counted
-from ..surface import levels_option, option
+from ..surface import by_surface, levels_option, option
 
 Range = tuple[float, float]
 BITS, PHOTOMETRIC, SAMPLES, FORMAT, SIGNED = 258, 262, 277, 339, 2  # tags of a TIFF, and a value of the last
@@ -182,9 +182,10 @@ def check_finite(values: np.ndarray, name: str) -> None:
     wrong = 0 if values.dtype.kind != "f" else values.size - int(np.count_nonzero(np.isfinite(values)))
     if wrong:
         kind = "NaN" if np.isnan(values).any() else "infinite values"
+        filled = "give np.nan_to_num(image), with a nan=, posinf= and neginf= that suit it"
         raise ImageNotReadable(
             f"{name}: the image holds {kind} ({wrong:,} of {counted(values.size, 'value')}), and a photo has a value"
-            " everywhere: give np.nan_to_num(image), with a nan=, posinf= and neginf= that suit it"
+            f" everywhere: {by_surface(filled, filled, 'save the image with numbers in their place')}"
         )
 
 

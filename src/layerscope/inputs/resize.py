@@ -32,7 +32,7 @@ def geometry(recipe: Recipe, photo: Photo, size: Size | None) -> tuple[Size, Siz
     if size is None:
         raise PreprocessUnknown(
             f"preprocessing {recipe.name!r} resizes, but to no size: give "
-            + by_surface("size=(height, width)", "--size HEIGHTxWIDTH")
+            + by_surface("size=(height, width)", "--size HEIGHTxWIDTH", "a size where the model is opened")
         )
     if recipe.resize == "squash":
         return size, (0, 0), size

@@ -20,6 +20,7 @@ import numpy as np
 from ..arrays.ranges import checked_clip, evenly, extent_of, percentiles, union
 from ..core.note import Note
 from ..errors import BadScale, near
+from ..surface import option
 from .codes import ABOVE, BELOW, CONSTANT, NEG_INF, POS_INF, TOP, ends, marked
 from .norms import Curve, check_limits, check_norm, positive
 from .numbers import number, reading
@@ -119,7 +120,9 @@ class Scale:
             BadScale: For a rule, percentiles or colours that don't exist.
         """
         if per not in RULES:
-            raise BadScale(f"scale={per!r}: use 'channel', 'layer', 'images', (low, high) or a Scale{near(per, RULES)}")
+            raise BadScale(
+                f"{option('scale', per)}: use 'channel', 'layer', 'images', (low, high) or a Scale{near(per, RULES)}"
+            )
         limits = extent_of(values) if extent is None else extent
         if norm == "log":
             limits = positive(values, limits)

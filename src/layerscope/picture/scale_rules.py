@@ -39,9 +39,9 @@ def given_scale(scale: Any, colors: Any = None, clip: Any = None, norm: str | No
     try:
         low, high = map(float, scale)
     except (TypeError, ValueError) as error:
-        raise BadScale(f"scale={scale!r}: {ALLOWED}") from error
+        raise BadScale(f"{option('scale', scale)}: {ALLOWED}") from error
     if not low < high:
-        raise BadScale(f"scale=({low:g}, {high:g}): give two different limits, the lower one first")
+        raise BadScale(f"{option('scale', scale)}: give two different limits, the lower one first")
     return Scale.within((low, high), colors, norm=norm or "linear")
 
 

@@ -124,7 +124,7 @@ def faint_overlay(one: FeatureMap, rule: Scale, zero: float) -> tuple[str, ...]:
     text = (
         f"{STRONGEST}% of the positions take the strong colours; all others have less than {usual:.0%} of the opacity"
     )
-    hint = by_surface("clip=(1, 99)", "--clip 1:99")
+    hint = by_surface("clip=(1, 99)", "--clip 1:99", "a Range clipped at percentiles")
     warnings.warn(LayerscopeWarning(f"{text}: {hint} lets them show"), stacklevel=caller_level())
     return (Note("faint", text),)
 

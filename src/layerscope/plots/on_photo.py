@@ -41,19 +41,23 @@ def check_on_photo(one: FeatureMap) -> None:
     """Raises where a map can't lie on a photo."""
     if one.photos is None or one.placement is None:
         raise BadOption(
-            f"this map has no photo: {by_surface('overlay()', '--overlay')} needs a map captured from an image"
-            + by_surface(", or photo=", "")
+            f"this map has no photo: {by_surface('overlay()', '--overlay', 'an overlay')} needs a map captured from an image"
+            + by_surface(", or photo=", "", "")
         )
     if one.layer.attention:
         raise BadLayout(
             f"{one.layer.path!r} holds attention weights, whose rows are query tokens and whose columns are key "
             "tokens, so it can't be laid on the photo: "
-            + by_surface("ls.attention(fm) gives the map of one query token", "leave --overlay out")
+            + by_surface(
+                "ls.attention(fm) gives the map of one query token",
+                "leave --overlay out",
+                "Combine gives maps that can",
+            )
         )
     if len(one.spatial) < 2:
         raise BadLayout(
             f"an overlay needs a map with positions on the photo, and {one.layer.path!r} has {counted(one.of, 'number')}"
-            f" without any: {by_surface('bars() and strip() draw them', 'leave --overlay out')}"
+            f" without any: {by_surface('bars() and strip() draw them', 'leave --overlay out', 'choose the sheet')}"
         )
     if len(one.spatial) != 2 or (one.shape[-1] != 1 and not is_rgb(one) and not is_grouped(one)):
         raise BadLayout(

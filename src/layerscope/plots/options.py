@@ -154,7 +154,7 @@ class DrawOptions:
         if not isinstance(scale, str):
             return given_scale(scale, self.colors, self.clip, self.norm)
         if scale not in RULES:
-            raise BadScale(f"scale={scale!r}: {ALLOWED}{near(scale, RULES)}")
+            raise BadScale(f"{option('scale', scale)}: {ALLOWED}{near(scale, RULES)}")
         values = one.values
         if scale == "images" and len(fm.ids) > 1:
             values, extent = fm.values, extent_of(fm.values)

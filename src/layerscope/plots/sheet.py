@@ -275,7 +275,7 @@ def _fit_grid(one: FeatureMap, order: np.ndarray, options: DrawOptions, below: B
     if per_page > grid.most:
         raise BadOption(
             f"{option('per_page', per_page)}: a page has room for {counted(grid.most, 'tile')} of"
-            f" {grid.tile_height}×{grid.tile_width} pixels{by_surface('; a smaller zoom= makes room for more', '')}"
+            f" {grid.tile_height}×{grid.tile_width} pixels{by_surface('; a smaller zoom= makes room for more', '', '')}"
         )
     return replace(grid, most=per_page)
 

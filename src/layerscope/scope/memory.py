@@ -61,7 +61,8 @@ def check_memory(request: Request, batch: Batch, count: int, *, kept: bool, held
     if most is not None and needed > most:
         instead = f"a smaller {option('batch')}"
         if kept and one * count > running:
-            instead = by_surface("stream(), which keeps one batch at a time", "fewer images at a time")
+            fewer = "fewer images at a time"
+            instead = by_surface("stream(), which keeps one batch at a time", fewer, fewer)
         raise CaptureTooLarge(
             f"this capture would keep {amount(held + one * count)} in memory ({counted(count, 'image')} of {amount(one)}),"
             f" take {amount(running)} in each forward pass, and {available_text(held + most)}: ask for fewer layers or"

@@ -52,7 +52,7 @@ def _naming(scope: Scope) -> str:
     """How classes get names where the model has none."""
     if scope.labels:
         return ""
-    given = by_surface("labels=['cat', 'dog', …]", "--labels FILE")
+    given = by_surface("labels=['cat', 'dog', …]", "--labels FILE", "labels where the model is opened")
     return f", or name the classes with {given} or {option('labels', 'imagenet')} (a model of ImageNet's 1,000 classes)"
 
 
@@ -131,7 +131,7 @@ def aim_at(scope: Scope, target: Any, table: LayerTable, *, naming_output: bool 
             raise BadOption(
                 f"{option('target', target)}: the model has one output, which stands for {labels[1]!r}; what speaks for"
                 f" {target!r} speaks against that. Use {option('target', labels[1])}"
-                f"{by_surface(', or a function of the output', '')}"
+                f"{by_surface(', or a function of the output', '', '')}"
             )
         resolved, index = 0 if isinstance(target, str) else resolved, 1
     if isinstance(target, str) and output.channels is not None and resolved >= output.channels:

@@ -164,6 +164,7 @@ def view(
 
 def serve(session: Session, *, host: str, port: int, browser: bool) -> Viewer:
     """The page of a session, whose first answer is made before, so that what is wrong with layers and images is said here."""
+    session.check()
     manifest = session.answer("manifest").result
     if not is_loopback(host):
         warnings.warn(

@@ -17,6 +17,7 @@ from ..errors import BadOption, LayerscopeError, like, one_line
 from ..plots.show import scope_for
 from ..safe_text import sentence
 from ..scope.scope import Scope
+from ..surface import option, page
 from .captures import Cache, Captures, Subject
 from .combine import combination, combination_payload
 from .inputs import Entry, Inputs, photo_payload
@@ -92,6 +93,10 @@ class Session:
             "picture": self._picture,
         }
 
+    def check(self) -> None:
+        """Find out what is wrong with the images and the layers, in the words of whoever starts the page."""
+        self._captures.layers(Job(""))
+
     def answer(
         self,
         op: str,
@@ -101,10 +106,10 @@ class Session:
         id: str = "",
         observer: Callable[[Job], object] | None = None,
     ) -> Reply:
-        """The answer to one request.
+        """The answer to one request; what it says is for readers of the page.
 
         Args:
-            op: What is question: `"manifest"`, `"map"`, `"photo"` … as docs/protocol.md lists them.
+            op: What is asked: `"manifest"`, `"map"`, `"photo"` … as docs/protocol.md lists them.
             params: What the request says besides, as JSON has it.
             buffers: Bytes that came with it.
             id: Its id, by which `progress` and `cancel` name it.
@@ -112,7 +117,7 @@ class Session:
 
         Raises:
             Cancelled: The request was cancelled.
-            LayerscopeError: Whatever else is wrong with it, as a sentence for whoever question.
+            LayerscopeError: Whatever else is wrong with it, as a sentence for whoever asks.
         """
         params = {} if params is None else params
         if not isinstance(params, Mapping) or not isinstance(op, str):
@@ -121,8 +126,8 @@ class Session:
             of = params.get("of")
             of = of if isinstance(of, str) else ""
             return Reply(self._at_work.progress(of) if op == "progress" else {"cancelled": self._at_work.cancel(of)})
-        answer = self._answers[one_of("op", op, self._answers)]
-        with self._at_work.job(id, observer) as job, progress(job.see):
+        with page(), self._at_work.job(id, observer) as job, progress(job.see):
+            answer = self._answers[one_of("op", op, self._answers)]
             return answer(Question(params, buffers, job))
 
     def holds(self, op: str, params: Mapping[str, Any]) -> bool:
@@ -208,7 +213,7 @@ class Session:
             raise BadOption(f"{path!r} has no channel {channel!r:.40}")
         fits = isinstance(position, list) and len(position) == len(one.spatial) and all(map(_is_whole, position))
         if not fits or not all(0 <= place < size for place, size in zip(position, one.spatial, strict=True)):
-            raise BadOption(f"position={position!r:.80} isn't one of {path!r}, whose size is {one.spatial}")
+            raise BadOption(f"{option('position', position)} isn't one of {path!r}, whose size is {one.spatial}")
         value = one.values[(0, *position, one.channels.index(channel))]
         exact = float(value)
         return Reply({"value": exact if math.isfinite(exact) else None, "text": number_text(value)})

@@ -69,5 +69,5 @@ def widget(
     from .notebook import Widget
 
     session = session_for(model, images, layers, **open_options(locals()))
-    session.answer("manifest")  # what is wrong with layers and images is said here; the session keeps what is found out
+    session.check()
     return Widget(session)

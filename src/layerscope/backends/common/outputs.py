@@ -18,7 +18,6 @@ from ...surface import by_surface, option
 from ..protocol import Change, Target
 from .fault import call_model
 
-NO_CLASS = "use a combination that needs no class, such as --combine mean"  # where no function can be given
 MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
 
 
@@ -162,9 +161,7 @@ class Aim:
             return self.total(self._check(target(output)))
         main = self.main(output)
         if main is None or len(main.shape) < 2:
-            raise GradientsUnavailable(
-                f"the model's output has no classes: {by_surface('give target= as a function of the output', NO_CLASS)}"
-            )
+            raise GradientsUnavailable(f"the model's output has no classes: {_without_class()}")
         axis = self.classes(main)
         return self.total(self.take(main, _index(target, main.shape[axis]), axis))
 
@@ -179,10 +176,7 @@ class Aim:
             return [sum(self._as_numbers(target(self._cut(output, image, count)))) for image in range(count)]
         main = self.main(output)
         if main is None or len(main.shape) < 2 or main.shape[0] != count:
-            raise BadOption(
-                "the model's output has no class scores for each image: "
-                + by_surface("give target= as a function of the output", NO_CLASS)
-            )
+            raise BadOption(f"the model's output has no class scores for each image: {_without_class()}")
         axis = self.classes(main)
         # At once: a framework takes longer to hand over one number for each image than to compute many of them.
         taken = to_host(self.take(main, _index(target, main.shape[axis]), axis))
@@ -217,11 +211,22 @@ class Aim:
         return aim
 
 
+def _without_class() -> str:
+    """What to do where an output has no classes: only Python can give a function."""
+    return by_surface(
+        "give target= as a function of the output",
+        "use a combination that needs no class, such as --combine mean",
+        "choose a combination that needs no class, such as the mean",
+    )
+
+
 def _index(target: Any, count: int) -> int:
     try:
         index = operator.index(target)
     except TypeError:
-        raise BadOption(f"target={target!r}: give a class index, a label, or a function of the output") from None
+        raise BadOption(
+            f"{option('target', target)}: give a class index, a label, or a function of the output"
+        ) from None
     if not -count <= index < count:
         raise BadOption(
             f"{option('target', index)}: the model's output has {counted(count, 'class', 'classes')}, 0 to {count - 1}"
@@ -253,10 +258,7 @@ def score_images(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
             [sum(plain_numbers(target(output.take([image], axes.index("b"))))) for image in range(len(rows))]
         )
     if "c" not in axes:
-        raise BadOption(
-            f"the model's output has the axes {axes}, so it has no classes: "
-            + by_surface("give target= as a function", NO_CLASS)
-        )
+        raise BadOption(f"the model's output has the axes {axes}, so it has no classes: {_without_class()}")
     classes = np.moveaxis(output, (axes.index("b"), axes.index("c")), (0, -1)).reshape(
         len(rows), -1, output.shape[axes.index("c")]
     )

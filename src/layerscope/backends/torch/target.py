@@ -57,7 +57,11 @@ class GradientRecorder(Recorder):
         return node.clone()
 
     def attended(self, weights: attention.Weights) -> torch.Tensor | None:
-        instead = by_surface("capture it without target=", "use a --combine that needs no gradients")
+        instead = by_surface(
+            "capture it without target=",
+            "use a --combine that needs no gradients",
+            "choose a combination that needs no gradients",
+        )
         _refuse_returned(weights, GradientsUnavailable, f"they have no gradient; {instead}")
         node = _node(weights.tensor)
         super().attended(weights._replace(tensor=node))

@@ -34,6 +34,7 @@ const SCREENS = [
   { width: 820, height: 520, ratio: 1 },
   { width: 1920, height: 1200, ratio: 1 },
 ]
+const FIGURES = ['min', 'mean', 'max', 'deviation', 'sparsity', 'positive', 'energy', 'dead', 'constant', 'nan', 'inf']
 const NORMS = ['linear', 'log', 'symlog']
 
 function halfOf(value) {
@@ -74,7 +75,7 @@ function payloadOf(count, rows, columns, wide) {
 }
 
 function packed(tensors) {
-  const header = { __metadata__: { layerscope: '{"exponent": 0}' } }
+  const header = { __metadata__: { layerscope: JSON.stringify({ exponent: 0, figures: FIGURES }) } }
   let end = 0
   for (const [name, [dtype, shape, data]] of Object.entries(tensors)) {
     header[name] = { dtype, shape, data_offsets: [end, end + data.byteLength] }

@@ -51,11 +51,6 @@ test('what is wrong is said, with the figure that was meant', () => {
   expect(find(sparse, '1;2')).toBe("'1;2' in '1;2': give channel numbers as 0:16,40")
 })
 
-test('without a word from the session the largest stored value is the peak', () => {
-  const layer = layerOf([1, 2, 3], [0, 1, NaN, 7, 7, Infinity])
-  expect(csv(layer).split('\n')[1]).toMatch(/,0,1,0$/)
-})
-
 test('a histogram counts what lies within, at both ends as well', () => {
   const values = Float32Array.of(0, 0.1, 0.5, 1, 1.1, -0.1, NaN, Infinity)
   expect([...histogram(values, 0, 1, 4)]).toEqual([2, 0, 1, 1])

@@ -1,7 +1,7 @@
 /** What scripts/write_core_fixtures.py wrote: the numbers that Python gives. */
 
 import { readFileSync } from 'node:fs'
-import { FIGURES, LayerData } from '../src/core/layer'
+import { LayerData } from '../src/core/layer'
 import type { Tensor } from '../src/core/payload'
 import type { MapMeta, Norm, ScaleRule, ViewState } from '../src/core/types'
 
@@ -89,6 +89,8 @@ export function halfOf(value: number): number {
   return sign | (units < 1024 ? units : ((power + 15) << 10) + units - 1024)
 }
 
+const FIGURES = ['min', 'mean', 'max', 'deviation', 'sparsity', 'positive', 'energy', 'dead', 'constant', 'nan', 'inf']
+
 const META = {
   protocol: 1,
   input: 'i0',
@@ -110,7 +112,7 @@ const META = {
 
 const tensor = (dtype: Tensor['dtype'], shape: number[], data: Tensor['data']): Tensor => ({ dtype, shape, data })
 
-/** A layer of values `[channel, …]`, without anything known of it. */
+/** A layer of values `[channel, …]`, of whose channels only the numbers are known. */
 export function layerOf(
   shape: number[],
   values: ArrayLike<number>,
@@ -123,7 +125,19 @@ export function layerOf(
   const stored = half
     ? tensor('F16', shape, Uint16Array.from(values, halfOf))
     : tensor('F32', shape, Float32Array.from(values))
-  return LayerData.of({ meta: { ...META, ...meta }, tensors: { values: stored, ...tensors } })
+  const [count = 0, ...spatial] = shape
+  const unknown = {
+    channels: tensor(
+      'I32',
+      [count],
+      Int32Array.from({ length: count }, (_, at) => at),
+    ),
+    statistics: doubles([FIGURES.length, count], new Float64Array(FIGURES.length * count).fill(NaN)),
+    percentiles: doubles([count + 1, 101], new Float64Array((count + 1) * 101).fill(NaN)),
+    least: doubles([count], new Float64Array(count)),
+    peak: tensor('I32', [count, spatial.length], new Int32Array(count * spatial.length)),
+  }
+  return LayerData.of({ meta: { ...META, ...meta }, tensors: { ...unknown, values: stored, ...tensors } })
 }
 
 export function doubles(shape: number[], values: ArrayLike<number>): Tensor {
@@ -137,11 +151,6 @@ export function layerFrom(known: WrittenLayer, half = false): LayerData {
   return layerOf(known.shape, floatsOf(known.values), {
     half,
     tensors: {
-      channels: tensor(
-        'I32',
-        [count],
-        Int32Array.from({ length: count }, (_, at) => at),
-      ),
       statistics: doubles([FIGURES.length, count], flat(known.statistics)),
       percentiles: doubles([count + 1, 101], flat(known.percentiles)),
       least: doubles([count], known.least.map(numberOf)),

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { at, curveOf, place } from '../src/core/norms'
-import { digitsFor, number, reading, repr } from '../src/core/numbers'
+import { digitsFor, held, number, reading, repr } from '../src/core/numbers'
 import { decades, placedTicks, roundNumbers, ticks } from '../src/core/ticks'
 import { bars, numberOf, numbers } from './fixtures'
 
@@ -44,4 +44,17 @@ test('a bar of one norm there and back', () => {
     for (const share of [0, 0.2, 0.5, 1]) expect(place(at(share, 0.5, 80, norm), 0.5, 80, norm)).toBeCloseTo(share, 12)
   }
   expect([at(0.4, 3, 3, 'linear'), place(3, 3, 3, 'log')]).toEqual([3, 0])
+})
+
+test('a number that may be off has the digits that hold', () => {
+  expect(held(8.558, 8.558 / 2048)).toBe('8.56')
+  expect(held(-8.555, 0.05)).toBe('−8.6')
+  expect(held(8.5583, 0)).toBe('8.558')
+  expect(held(1234.5, 40)).toBe('1.2e3')
+  expect([held(0.003, 0.01), held(0, 0), held(Number.NaN, 1), held(Infinity, Infinity)]).toEqual([
+    '0',
+    '0',
+    'NaN',
+    '+inf',
+  ])
 })

@@ -12,14 +12,16 @@ const MANIFEST = {
     { id: 'i1', name: 'a "b"\\\n.png', width: 4, height: 4, predictions: null },
   ],
   layers: [
-    { id: 'l0', path: 'conv1', kind_of: 'map' },
-    { id: 'l1', path: 'attn', kind_of: 'attention' },
-    { id: 'l2', path: 'conv3d', kind_of: 'volume' },
+    { id: 'l0', path: 'conv1', kind_of: 'map', channels: 32, spatial: [7, 9] },
+    { id: 'l1', path: 'attn', kind_of: 'attention', channels: 4, spatial: [17, 17] },
+    { id: 'l2', path: 'conv3d', kind_of: 'volume', channels: 3, spatial: [5, 4, 6] },
+    { id: 'l3', path: 'few', kind_of: 'map', channels: 4, spatial: [2, 2] },
   ],
   combinations: [
     { name: 'pca', label: 'PCA', needs: 'none', linear: true, layers: 'spatial' },
     { name: 'nmf', label: 'NMF', needs: 'none', linear: false, layers: 'spatial', argument: 'count' },
     { name: 'grad-cam', label: 'Grad-CAM', needs: 'target', linear: true, layers: 'spatial' },
+    { name: 'similarity', label: 'Similarity', needs: 'none', linear: false, layers: 'spatial', argument: 'unit' },
   ],
   first: { input: 'i0', layer: 'l0' },
   view: null,
@@ -130,6 +132,38 @@ test('a single channel has the scale of its tile, a volume shows one slice, and 
     'combine="grad-cam", target=285)',
   )
   expect(line(view({ mode: 'grad-cam' }), MANIFEST, 'combined')).toContain('combine="grad-cam")')
+})
+
+test('the Python of two sides draws both', () => {
+  const second = 'fm = scope.capture("photos/cat.jpg", "few")["few"]\n'
+  expect(line(view({ beside: { layer: 'l3' }, sort: 'mean' }), MANIFEST)).toBe(
+    `${OPENED}ls.sheet(fm, sort="mean").show()\n${second}ls.sheet(fm, sort="mean").show()`,
+  )
+  expect(line(view({ beside: { input: 'i1' } }), MANIFEST, 'combined')).toContain(
+    '.png", "conv1")["conv1"]\nls.heatmap(',
+  )
+  const weights = { mode: 'weights', weights: { 3: 0.5, 17: -1 }, beside: { layer: 'l3' } }
+  expect(line(view(weights), MANIFEST, 'combined').split('\n').slice(-2).join('\n')).toBe(
+    `${second}ls.heatmap(ls.weighted(fm, {3: 0.5})).show()`,
+  )
+  for (const beside of [{}, { layer: 'l0' }]) expect(line(view({ beside }), MANIFEST)).toBe(`${OPENED}ls.sheet(fm)`)
+})
+
+test('similarity is that to the unit that is pinned, or to the middle', () => {
+  const at = (unit: [number, number] | null) => line(view({ mode: 'similarity', unit }), MANIFEST, 'combined')
+  expect(at([1, 2])).toContain('combine="similarity:1,2")')
+  expect(at(null)).toContain('combine="similarity:3,4")')
+})
+
+test('the Python of a store reads it', () => {
+  const opening = 'import layerscope as ls\n\nstore = ls.open_store("kept")'
+  const combinations = MANIFEST.combinations.map(each => ({ ...each, call: `ls.${each.name}(fm{})` }))
+  const store = { ...MANIFEST, combinations, model: { ...MANIFEST.model, opening, store: true } }
+  const opened = `${opening}\nfm = store.feature_map("conv1", "photos/cat.jpg", photos=True)\n`
+  expect(line(view(), store)).toBe(`${opened}ls.sheet(fm)`)
+  expect(line(view({ mode: 'pca' }), store, 'overlay')).toBe(`${opened}ls.overlay(ls.pca(fm), alpha=0.7)`)
+  expect(line(view({ mode: 'nmf:4' }), store, 'combined')).toBe(`${opened}ls.heatmap(ls.nmf(fm, (4)))`)
+  expect(line(view({ mode: 'similarity' }), store, 'combined')).toBe(`${opened}ls.heatmap(ls.similarity(fm, (3,4)))`)
 })
 
 test('names are texts of Python, whoever wrote them', () => {

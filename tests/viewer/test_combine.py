@@ -166,3 +166,15 @@ def test_no_file_is_read_for_a_page(session, tmp_path):
     np.save(tmp_path / "w.npy", np.ones(6))
     with pytest.raises(BadOption, match="there is no combination"):
         session.answer("combine", {"input": "i0", "layer": "l0", "name": f"weights:{tmp_path / 'w.npy'}"})
+
+
+def test_what_a_framework_has_not_is_listed_with_its_reason():
+    onnx = Session(ls.open("demo"), ls.demo_photo(), "_conv_stem").answer("manifest").result
+    (group,) = onnx["absent"]
+    assert group["reason"] == "Need gradients: ONNX Runtime computes none"
+    assert group["labels"] == ["Grad-CAM", "Grad-CAM++", "XGrad-CAM", "HiRes-CAM", "Layer-CAM"]
+    assert not {*group["labels"]} & {rule["label"] for rule in onnx["combinations"]}
+
+
+def test_a_model_with_gradients_lacks_nothing(session):
+    assert session.answer("manifest").result["absent"] == []

@@ -104,8 +104,10 @@ def test_predictions_and_combinations_are_in_it(scope, written):
         expected = combined(scope.capture(ls.demo_photo(), "_conv_stem")["_conv_stem"], name).values[0]
         assert not meta["linear"] and tensors["values"].dtype == np.float16
         assert np.abs(tensors["values"][0] - expected[..., 0]).max() <= np.ptp(expected) / 480
-    if "cam" in offered:
-        assert parts[f"combine:i0:l1:cam:{top['index']}"] == "combine:i0:l1:cam"
+    assert parts[f"combine:i0:l1:cam:{top['index']}"] == "combine:i0:l1:cam"
+    assert parts["combine:i0:l0:cam"].startswith("!The last dense layer, ")
+    reasons = {group["reason"]: group["labels"] for group in manifest["absent"]}
+    assert "Score-CAM" in reasons["Only in layerscope view"] and "Mean" not in reasons["Only in layerscope view"]
 
 
 @pytest.mark.parametrize(("after", "most"), [("noise", 8e6), ("relu", 5e6)])

@@ -113,3 +113,44 @@ def test_images_without_a_photo_are_counted(store, monkeypatch):
     assert manifest["notes"] == ["11 of 12 images: those of which the store has photos"]
     reply = StoredSession(store).answer("map", {"input": "i3", "layer": "l0"})
     np.testing.assert_allclose(values_of(reply), store.feature_map("conv1", 4).values[0], rtol=2**-11)
+
+
+def test_the_python_of_a_page_reads_the_store_and_draws_the_same(store, session):
+    manifest = session.answer("manifest").result
+    assert manifest["model"]["opening"] == f'import layerscope as ls\n\nstore = ls.open_store("{store.storage}")'
+    assert manifest["model"]["store"]
+    names = {}
+    exec(manifest["model"]["opening"], names)
+    names["fm"] = names["store"].feature_map("conv1", store.ids[3], photos=True)
+    view = {"input": "i3", "layer": "l0", "opacity": 0.7}
+
+    def saved(what, **more):
+        return session.answer("picture", {"view": {**view, **more}, "what": what}).buffers[0]
+
+    assert saved("sheet") == eval("ls.sheet(fm)", names).png()
+    for rule in manifest["combinations"]:
+        if rule["name"] == "nmf":  # of values that aren't all positive
+            continue
+        argument = ":2,3" if rule["name"] == "similarity" else ""
+        drawn = rule["call"].replace("{}", ", (2, 3)" if argument else "")
+        assert saved("combined", mode=rule["name"] + argument) == eval(f"ls.heatmap({drawn})", names).png()
+    mean = eval("ls.overlay(ls.mean(fm), alpha=0.7)", names)
+    assert saved("overlay", mode="mean") == mean.png()
+
+
+def test_what_a_store_has_not_is_said_with_its_reason(session):
+    manifest = session.answer("manifest").result
+    (group,) = manifest["absent"]
+    assert "store" in group["reason"]
+    assert {"Grad-CAM", "Class activation map", "Score-CAM"} <= {*group["labels"]}
+    assert not {*group["labels"]} & {rule["label"] for rule in manifest["combinations"]}
+
+
+def test_photos_come_with_a_map_where_the_store_has_them(store, monkeypatch):
+    fm = store.feature_map("conv1", [0, 2], photos=True)
+    assert [photo.shape for photo in fm.photos] == [(16, 16, 3)] * 2
+    assert [place.input for place in fm.placement] == [(8, 8)] * 2
+    assert store.feature_map("conv1", 0).photos is None
+    monkeypatch.setattr(type(store.gallery), "photo", lambda held, row: None)
+    with raises(BadOption, store.ids[2]):
+        store.feature_map("conv1", 2, photos=True)

@@ -4,6 +4,7 @@ import { computed, effect, type ReadonlySignal, signal } from '@preact/signals'
 import { drag, matrix, rectified, rgb, weighted } from '../core/combine'
 import { halves } from '../core/half'
 import { pixel, usualColors } from '../core/paint'
+import { named } from '../core/python'
 import { type Scale, scaleOfPlane } from '../core/scale'
 import type { CombineMeta, LayerInfo, ScaleRule } from '../core/types'
 import type { App, Payload } from './app'
@@ -53,6 +54,8 @@ export interface Combined {
   table: Uint32Array
   label: string
   notes: string[]
+  /** By how much a unit of a plane may be off; absent where it is exact. */
+  off?: ((plane: number, unit: number) => number) | undefined
 }
 
 export class Combiner {
@@ -78,9 +81,8 @@ export class Combiner {
       control = new AbortController()
       const { signal: stopped } = control
       const { input, layer } = data.meta
-      const rule = app.manifest.value.combinations.find(each => each.name === mode.value)
-      const [row, column] = unit.value ?? [data.rows >> 1, data.columns >> 1]
-      const name = rule?.argument === 'unit' ? `${mode.value}:${row},${column}` : mode.value
+      const view = { ...app.view.peek(), mode: mode.value, unit: unit.value }
+      const [rule, name] = named(view, app.layer(layer), app.manifest.value.combinations)
       const params = { input, layer, name, ...(rule?.needs === 'target' && { target: target.value }) }
       app.payload('combine', params, `Computing ${rule?.label ?? mode.value}`, stopped).then(
         payload => {
@@ -114,7 +116,8 @@ export class Combiner {
         if (!given.length) return null
         let plane = this.weighted(source, new Map(given))
         if (!all && post.value === 'relu') plane = rectified(plane.slice())
-        return this.shown([plane], all ? `Mean of ${count} channels` : `Weighted sum of ${given.length} channels`)
+        const label = all ? `Mean of ${count} channels` : `Weighted sum of ${given.length} channels`
+        return { ...this.shown([plane], label), off: (_, unit) => this.off(source, given, unit) }
       }
       const answer = this.answer.value
       if (!answer || answer.layer !== data.meta.layer || answer.input !== data.meta.input) return null
@@ -125,17 +128,22 @@ export class Combiner {
   private answered(source: Source, { meta, tensors }: Payload): Combined {
     const about = meta as unknown as CombineMeta
     let planes: Float32Array[] = []
+    let off: Combined['off']
     if (about.linear) {
-      planes = matrix(source, tensors['weights']!.data as Float32Array, tensors['bias']!.data, about.post)
+      const weights = tensors['weights']!.data as Float32Array
+      planes = matrix(source, weights, tensors['bias']!.data, about.post)
+      off = (k, unit) => this.off(source, weights.subarray(k * source.count, (k + 1) * source.count).entries(), unit)
     } else {
       const { data: numbers, dtype, shape } = tensors['values']!
       const data = dtype === 'F16' ? Float32Array.from(numbers, bits => halves()[bits]!) : (numbers as Float32Array)
       const size = source.rows * source.columns
       for (let k = 0; k < shape[0]!; k++) planes.push(data.subarray(k * size, (k + 1) * size))
+      if (dtype === 'F16') off = (k, unit) => Math.abs(planes[k]![unit]!) / 2048
     }
     const text = about.rule || about.label
     const label = text[0]!.toUpperCase() + text.slice(1)
-    const combined = this.shown(planes, label, about.notes, /cam/.test(about.name) ? 'evidence' : 'layer')
+    const shown = this.shown(planes, label, about.notes, /cam/.test(about.name) ? 'evidence' : 'layer')
+    const combined = { ...shown, off }
     if (about.groups?.length) return { ...combined, ...grouped(planes, about.groups), groups: about.groups }
     if (!about.rgb) return combined
     const given = tensors['limits']?.data as Float32Array | undefined
@@ -168,6 +176,14 @@ export class Combiner {
       pixels: null,
       tiles: new Tiles(source, limits, scale.curve),
     }
+  }
+
+  /** By how much a sum of channels as they are stored may be off at a unit. */
+  private off(source: Source, terms: Iterable<readonly [number, number]>, unit: number): number {
+    let sum = 0
+    for (const [each, weight] of terms)
+      sum += Math.abs(weight) * this.side.data.value!.error(each, source.plane(each)[unit]!)
+    return sum
   }
 
   private weighted(source: Source, weights: Map<number, number>): Float32Array {

@@ -1,12 +1,13 @@
 /** A picture with its title and its notes, as the page draws it where there is no Python. */
 
+import { placedTicks } from '../core/ticks'
 import type { ViewState } from '../core/types'
 import { ramp } from '../panes/bar'
 import { draw } from '../panes/combined'
 import { paint as paintInput } from '../panes/input'
-import { FONT, inks } from '../panes/parts'
+import { css, FONT, inks } from '../panes/parts'
 import { paint } from '../panes/tiles'
-import { headings, number, reading, remarks, rule, span } from '../panes/words'
+import { capital, curved, headings, number, remarks, rule, span } from '../panes/words'
 import type { App } from './app'
 import type { What } from './export'
 import { grid, Plate } from './raster'
@@ -66,13 +67,16 @@ function single(app: App, side: Side, what: What): HTMLCanvasElement {
     body.getContext('2d')!.putImageData(plate.image, 0, 0)
   }
   const heading = what === 'sheet' ? title : `${map?.label ?? ''} · ${side.layer.value.path}`
-  const scale = map && !map.pixels ? [`From ${span(map.scale.limits[0]!, map.scale.limits[1]!)} in ${map.colors}.`] : []
+  const scale =
+    map && !map.pixels
+      ? [`From ${span(map.scale.limits[0]!, map.scale.limits[1]!)} in ${map.colors}${curved(map.scale.norm)}.`]
+      : []
   const view = app.view.value
   const weights = view.mode === 'weights' ? [weighing(view)] : []
-  const notes =
+  const notes: [string, number[]][] =
     what === 'sheet'
-      ? [rule(app, side), ...remarks(side).map(([text]) => text)]
-      : [...weights, ...scale, ...(map?.notes ?? [])]
+      ? [[rule(app, side), []], ...remarks(side)]
+      : [...weights, ...scale, ...(map?.notes ?? [])].map(text => [capital(text), []])
   const canvas = document.createElement('canvas')
   const [margin, step] = [24 * ratio, 18 * ratio]
   canvas.width = Math.max(body.width + 2 * margin + 80 * ratio, 720 * ratio)
@@ -81,10 +85,10 @@ function single(app: App, side: Side, what: What): HTMLCanvasElement {
   const { paper, ink, grey } = inks(app)
   drawn.fillStyle = paper
   drawn.fillRect(0, 0, canvas.width, canvas.height)
-  const write = (text: string, y: number, size: number, color: string, weight = 400) => {
+  const write = (text: string, y: number, size: number, color: string, weight = 400, inset = 0) => {
     drawn.fillStyle = color
     drawn.font = `${weight} ${size * ratio}px ${FONT}`
-    drawn.fillText(text, margin, y, canvas.width - 2 * margin)
+    drawn.fillText(text, margin + inset, y, canvas.width - 2 * margin)
   }
   write(heading, margin + 18 * ratio, 20, ink, 600)
   drawn.font = `${13 * ratio}px ${FONT}`
@@ -92,26 +96,28 @@ function single(app: App, side: Side, what: What): HTMLCanvasElement {
   while (drawn.measureText(about).width > canvas.width - 2 * margin) about = `${about.slice(0, -2)}…`
   write(about, margin + 38 * ratio, 13, grey)
   drawn.drawImage(body, margin, margin + 52 * ratio)
+  const table = (what !== 'sheet' && map?.table) || side.table.value
   const shown =
     what === 'sheet' ? (side.scale.value!.single ? side.scale.value : null) : map?.pixels ? null : map?.scale
   if (shown) {
     const [low, high] = [shown.limits[0]!, shown.limits[1]!]
-    const table = what === 'sheet' ? side.table.value : map!.table
     const [x, y, height] = [margin + body.width + 16 * ratio, margin + 52 * ratio, Math.min(body.height, 480 * ratio)]
     const plate = new Plate(16 * ratio, height)
-    const codes = ramp({ low, high, curve: shown.curve }, height).reverse()
+    const range = { low, high, curve: shown.curve }
+    const codes = ramp(range, height).reverse()
     plate.block(codes, table, { rows: height, columns: 1 }, [0, 0, plate.width, height])
     drawn.putImageData(plate.image, x, y)
     drawn.fillStyle = ink
-    for (const [value, at] of [
-      [high, 10 * ratio],
-      [low, height],
-    ] as const) {
-      drawn.fillText(reading(value, low, high), x + 22 * ratio, y + at)
-    }
+    for (const [share, text] of placedTicks(range, (16 * ratio) / height))
+      drawn.fillText(text, x + 22 * ratio, y + 4 * ratio + (1 - share) * height)
   }
-  for (const [index, text] of notes.entries()) {
-    write(text, 2 * margin + 58 * ratio + body.height + index * step, 12, grey)
+  for (const [index, [text, codes]] of notes.entries()) {
+    const y = 2 * margin + 58 * ratio + body.height + index * step
+    write(text, y, 12, grey, 400, codes.length * step)
+    for (const [at, code] of codes.entries()) {
+      drawn.fillStyle = css(table[code]!)
+      drawn.fillRect(margin + at * step, y - 10 * ratio, 12 * ratio, 12 * ratio)
+    }
   }
   return canvas
 }

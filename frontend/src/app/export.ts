@@ -1,6 +1,7 @@
 /** What is seen as a file: a picture, the statistics, the view. */
 
 import { csv } from '../core/csv'
+import { named } from '../core/python'
 import type { App } from './app'
 
 export type What = 'sheet' | 'combined' | 'overlay'
@@ -30,7 +31,9 @@ export const fileName = (app: App, what: string, ending: string) => {
 export async function savePicture(app: App, what: What) {
   const name = fileName(app, what, 'png')
   if (app.host.caps.request) {
-    const params = { view: app.view.value, what }
+    const view = app.view.value
+    const [, mode] = named(view, app.sides[0].layer.value, app.manifest.value.combinations)
+    const params = { view: { ...view, mode }, what }
     const { result, buffers } = await app.ask<{ pages: number }>('picture', params, 'Drawing the picture')
     download(buffers[0] as BlobPart, name, 'image/png')
     if (result.pages > 1) app.message.value = `That is page 1 of ${result.pages}; Python draws the others: page=1 …`

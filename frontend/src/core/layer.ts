@@ -5,20 +5,6 @@ import { decodeHalves } from './half'
 import { type Payload, parse, wide } from './payload'
 import type { MapMeta } from './types'
 
-export const FIGURES = [
-  'min',
-  'mean',
-  'max',
-  'deviation',
-  'sparsity',
-  'positive',
-  'energy',
-  'dead',
-  'constant',
-  'nan',
-  'inf',
-]
-
 export class LayerData {
   readonly meta: MapMeta
   /** The true numbers of the channels, by position. */
@@ -31,11 +17,11 @@ export class LayerData {
   /** By name, each `[channel]`. */
   readonly figures: Readonly<Record<string, Float64Array>>
   /** `[channel + 1, 101]`: 0 to 100 % of each channel, then of the whole layer. */
-  readonly percentiles: Float64Array | undefined
+  readonly percentiles: Float64Array
   /** The smallest value above 0 of each channel. */
-  readonly least: Float64Array | undefined
+  readonly least: Float64Array
   /** `[channel, axis]`: the first position of the largest true value. */
-  readonly peak: Float64Array | undefined
+  readonly peak: Float64Array
   /** What is added to the stored values of each channel; absent where it is 0. */
   readonly offsets: Float64Array | undefined
   /** `[channel, prefix]`: the values of the tokens before the grid, named in `meta.prefix`. */
@@ -61,19 +47,14 @@ export class LayerData {
     this.columns = spatial.at(-1) ?? 1
     this.rows = spatial.at(-2) ?? 1
     this.slices = spatial.at(-3) ?? 1
-    const numbers = payload.tensors['channels']?.data
-    this.channels = numbers instanceof Int32Array ? numbers : Int32Array.from({ length: count }, (_, index) => index)
-    const statistics = wide(payload, 'statistics')
-    const names = payload.meta.figures ?? FIGURES
+    this.channels = payload.tensors['channels']!.data as Int32Array
+    const statistics = wide(payload, 'statistics')!
     this.figures = Object.fromEntries(
-      names.map((name, row) => [
-        name,
-        statistics?.subarray(row * count, (row + 1) * count) ?? new Float64Array(count).fill(NaN),
-      ]),
+      payload.meta.figures.map((name, row) => [name, statistics.subarray(row * count, (row + 1) * count)]),
     )
-    this.percentiles = wide(payload, 'percentiles')
-    this.least = wide(payload, 'least')
-    this.peak = wide(payload, 'peak')
+    this.percentiles = wide(payload, 'percentiles')!
+    this.least = wide(payload, 'least')!
+    this.peak = wide(payload, 'peak')!
     this.offsets = wide(payload, 'offsets')
     this.tokens = wide(payload, 'tokens')
     this.bits = values.data instanceof Uint16Array ? values.data : undefined
@@ -85,7 +66,7 @@ export class LayerData {
   }
 
   get exponent(): number {
-    return this.meta.exponent ?? 0
+    return this.meta.exponent
   }
 
   /** The position of a channel by its true number; −1 where it isn't there. */
@@ -132,15 +113,20 @@ export class LayerData {
   /** The true ones of a channel: its smallest and largest finite value, its smallest above 0. */
   extremes(position: number): { min: number; max: number; least: number } {
     const [min, max] = [this.figures['min']![position]!, this.figures['max']![position]!]
-    return { min, max, least: this.least?.[position] ?? 0 }
+    return { min, max, least: this.least[position]! }
   }
 
   #decodeBytes(codes: Uint8Array, out: Float32Array, position: number): void {
-    const limits = wide(this.payload, 'limits')
-    const low = limits?.[2 * position] ?? this.figures['min']![position]!
-    const high = limits?.[2 * position + 1] ?? this.figures['max']![position]!
+    const limits = wide(this.payload, 'limits')!
+    const [low, high] = [limits[2 * position]!, limits[2 * position + 1]!]
     const table = Float32Array.from({ length: 256 }, (_, code) => decode(code, low, high))
     for (let unit = 0; unit < out.length; unit++) out[unit] = table[codes[unit]!]!
+  }
+
+  /** By how much a value of a channel may be off as it is stored. */
+  error(position: number, value: number): number {
+    const { min, max } = this.extremes(position)
+    return this.bits ? Math.abs(value) / 2048 : this.payload.tensors['limits'] ? (max - min) / 480 : 0
   }
 
   /** All values of a channel, slice after slice. */

@@ -43,6 +43,12 @@ export function number(value: number, digits = 3): string {
   return text.replaceAll('-', '−')
 }
 
+/** A number that may be off by `error`, in the digits that hold, at most four. */
+export function held(value: number, error: number): string {
+  const digits = Math.floor(Math.log10(Math.abs(value))) + Math.floor(-Math.log10(error)) + 1
+  return digits < 1 ? '0' : number(value, Math.min(4, digits))
+}
+
 /** The significant digits that tell numbers of a range apart to a hundredth of it; at least three. */
 export function digitsFor(low: number, high: number): number {
   const span = high - low

@@ -1,29 +1,68 @@
 /** The Python that makes the same picture. */
 
-import type { InputInfo, LayerInfo, Manifest, ViewState } from './types'
+import type { CombinationInfo, LayerInfo, Manifest, ViewState } from './types'
 
 export type Pictured = 'sheet' | 'combined' | 'overlay'
 
-/** Lines that draw the sheet, the combined map, or that map on the photo. */
+/** Lines that draw the sheet, the combined map, or that map on the photo; where two are beside each other, both. */
 export function line(view: ViewState, manifest: Manifest, what: Pictured = 'sheet'): string {
-  const layer = manifest.layers.find(each => each.id === view.layer) ?? manifest.layers[0]!
-  const input = manifest.inputs.find(each => each.id === view.input) ?? manifest.inputs[0]!
-  const { opening } = manifest.model
-  const rule = manifest.combinations.find(({ name }) => name === view.mode.split(':')[0])
-  const onPhoto = what === 'overlay'
-  if (what !== 'sheet' && !OWN.includes(view.mode)) {
+  const other = { ...view, ...view.beside }
+  const sides = other.layer === view.layer && other.input === view.input ? [view] : [view, other]
+  const drawn = sides.map(each => lines(each, manifest, what).join('\n'))
+  return [manifest.model.opening, ...(drawn[1] ? drawn.map(each => `${each}.show()`) : drawn)].join('\n')
+}
+
+function lines(given: ViewState, { inputs, layers, combinations, model }: Manifest, what: Pictured): string[] {
+  const layer = layers.find(each => each.id === given.layer) ?? layers[0]!
+  const input = inputs.find(each => each.id === given.input) ?? inputs[0]!
+  const view = within(given, layer)
+  const [rule, mode] = named(view, layer, combinations)
+  const [path, image, onPhoto] = [quoted(layer.path), quoted(input.source ?? input.name), what === 'overlay']
+  const made = what !== 'sheet' && !OWN.includes(mode)
+  if (made && !model.store) {
     const options = {
-      combine: quoted(view.mode),
+      combine: quoted(mode),
       target: rule?.needs === 'target' ? (view.target ?? input.predictions?.[0]?.index) : undefined,
       overlay: onPhoto ? 'True' : undefined,
       ...colors(view, onPhoto),
     }
-    const given = ['scope', photo(input), quoted(layer.path), ...keywords(options)]
-    return `${opening}\nls.show(${given.join(', ')})`
+    return [`ls.show(${['scope', image, path, ...keywords(options)].join(', ')})`]
   }
-  const path = quoted(layer.path)
-  const lines = [opening, `fm = scope.capture(${photo(input)}, ${path})[${path}]`, ...part(view, layer)]
-  return [...lines, ...(what === 'sheet' ? sheet(view) : combined(view, onPhoto))].join('\n')
+  const map = model.store
+    ? `store.feature_map(${path}, ${image}, photos=True)`
+    : `scope.capture(${image}, ${path})[${path}]`
+  const [, argument] = mode.split(':')
+  const more = argument ? `, ${/^[\d,]+$/.test(argument) ? `(${argument})` : quoted(argument)}` : ''
+  return [
+    `fm = ${map}`,
+    ...(made && layer.kind_of === 'attention' ? [] : part(view, layer)),
+    ...(what === 'sheet'
+      ? sheet(view)
+      : combined(view, onPhoto, made ? rule?.call?.replace('{}', () => more) : undefined)),
+  ]
+}
+
+/** A combination with the unit that it is for, the middle of the map without one, and its row. */
+export function named(
+  { mode, unit, slice }: ViewState,
+  { spatial }: LayerInfo,
+  combinations: CombinationInfo[],
+): [CombinationInfo | undefined, string] {
+  const rule = combinations.find(({ name }) => name === mode.split(':')[0])
+  if (rule?.argument !== 'unit' || mode !== rule.name) return [rule, mode]
+  const at = [slice, ...(unit ?? [0, ...spatial].slice(-2).map(size => size >> 1))]
+  return [rule, `${mode}:${at.slice(-spatial.length)}`]
+}
+
+/** A view with what a layer has of its channels and slices. */
+function within(view: ViewState, { channels, spatial }: LayerInfo): ViewState {
+  const weights = Object.entries(view.weights).filter(([channel]) => Number(channel) < channels)
+  return {
+    ...view,
+    active: view.active < channels ? view.active : 0,
+    slice: Math.min(view.slice, spatial[0]! - 1),
+    weights: Object.fromEntries(weights),
+  }
 }
 
 const OWN = ['channel', 'mean', 'weights']
@@ -52,14 +91,14 @@ function sheet(view: ViewState): string[] {
   return [`ls.sheet(${['fm', ...keywords(options)].join(', ')})`]
 }
 
-function combined(view: ViewState, onPhoto: boolean): string[] {
+function combined(view: ViewState, onPhoto: boolean, made?: string): string[] {
   const weights = Object.entries(view.weights).map(([channel, weight]) => `${channel}: ${weight}`)
   const sums: Record<string, string> = {
     channel: `fm.select([${view.active}])`,
     mean: 'ls.mean(fm)',
     weights: `ls.weighted(fm, {${weights.join(', ')}})`,
   }
-  const sum = sums[view.mode]!
+  const sum = made ?? sums[view.mode]!
   const { scale, clip } = limits(view)
   const own = view.mode === 'channel' ? { scale: Array.isArray(view.scale) ? scale : undefined, clip } : {}
   const draw = (map: string) =>
@@ -82,10 +121,6 @@ function keywords(options: Record<string, string | number | undefined>): string[
 
 function value(given: string | readonly number[]): string {
   return typeof given === 'string' ? quoted(given) : `(${given.join(', ')})`
-}
-
-function photo({ source, name }: InputInfo): string {
-  return quoted(source ?? name)
 }
 
 /** A text as Python writes it, with nothing in it that could end it. */

@@ -91,7 +91,7 @@ function repeated([low, high]: [number, number], count: number): Float64Array {
 function extent({ count, figures, least }: LayerData, norm: Norm): Float64Array {
   const result = new Float64Array(2 * count)
   for (let at = 0; at < count; at++) {
-    result.set(positive([figures['min']![at]!, figures['max']![at]!], least?.[at] ?? 0, norm), 2 * at)
+    result.set(positive([figures['min']![at]!, figures['max']![at]!], least[at]!, norm), 2 * at)
   }
   return result
 }

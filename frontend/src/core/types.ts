@@ -31,6 +31,8 @@ export interface ModelInfo {
   opening: string
   /** What writes a report, without its images; absent where no command does. */
   command?: string
+  /** It is a store that `opening` opens, as `store`. */
+  store?: boolean
 }
 
 export interface Prediction {
@@ -78,6 +80,8 @@ export interface CombinationInfo {
   layers: 'spatial' | 'all' | 'attention'
   /** What may stand behind a colon in `name`, such as `nmf:6` or `similarity:3,4`. */
   argument?: '' | 'count' | 'unit' | 'token'
+  /** Python for it where `fm` is from a store, with its argument in place of the braces. */
+  call?: string
 }
 
 export interface ColorsInfo {
@@ -95,6 +99,8 @@ export interface Manifest {
   inputs: InputInfo[]
   layers: LayerInfo[]
   combinations: CombinationInfo[]
+  /** Those that there are none of here, by reason. */
+  absent: { reason: string; labels: string[] }[]
   colours: ColorsInfo[]
   /** By name of the colours: base64 of 256 × 3 bytes on dark paper. */
   dark: Record<string, string>

@@ -75,7 +75,7 @@ export class PageHost implements Host {
       if (error.name === 'AbortError') throw error
       throw new Error('The server of this page has stopped: start layerscope view again.')
     })
-    if (!response.ok) throw new Error((await response.text()) || `the server answered ${response.status}`)
+    if (!response.ok) throw new Error((await response.text()) || `The server answered ${response.status}.`)
     return response.arrayBuffer()
   }
 }

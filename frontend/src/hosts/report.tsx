@@ -10,7 +10,8 @@ import { systemGround } from './ground'
 
 interface Data {
   manifest: Manifest
-  /** base64 of gzip, by what it holds; behind `~` the even bytes come first, then the odd ones. Or the name of such a part. */
+  /** base64 of gzip, by what it holds; behind `~` the even bytes come first, then the odd ones; behind `!` it is why there is none.
+   *  Or the name of such a part. */
   parts: Record<string, string>
 }
 
@@ -32,6 +33,7 @@ class ReportHost implements Host {
     if (part === undefined) {
       throw new Error('Only layerscope view has that.')
     }
+    if (part[0] === '!') throw new Error(part.slice(1))
     const apart = part[0] === '~'
     const packed = new Blob([fromBase64(apart ? part.slice(1) : part) as BlobPart])
     const stream = packed.stream().pipeThrough(new DecompressionStream('gzip'))

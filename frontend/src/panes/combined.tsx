@@ -14,7 +14,7 @@ import { outline, unitBox } from './tiles'
 import { below, capital } from './words'
 
 export function Combined({ app, side }: { app: App; side: Side }) {
-  const { combinations, model } = app.manifest.value
+  const { combinations, absent, model } = app.manifest.value
   const mode = app.of('mode')
   const rule = combinations.find(each => each.name === mode.value)
   const groups = useComputed(() => side.combined.value?.groups)
@@ -29,6 +29,7 @@ export function Combined({ app, side }: { app: App; side: Side }) {
             label="Combine"
             value={mode}
             of={[...OWN, ...offered(app, side.layer.value).map(each => [each.name, each.label] as const)]}
+            absent={absent}
             pick={name => app.set({ mode: name })}
           />
           {rule?.needs === 'target' && model.classes > 0 && <Target app={app} side={side} />}

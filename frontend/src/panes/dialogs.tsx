@@ -68,6 +68,7 @@ export function Save({ app }: { app: App }) {
   const copy = (name: string, text: string) =>
     navigator.clipboard.writeText(text).then(() => {
       copied.value = name
+      setTimeout(() => (copied.value = ''), 2000)
     }, app.fail)
   const { command } = app.manifest.value.model
   const { input, layer, combined } = app.sides[0]

@@ -4,6 +4,7 @@ import { type ReadonlySignal, useSignal } from '@preact/signals'
 import { type ComponentChildren, options } from 'preact'
 import { useLayoutEffect, useRef } from 'preact/hooks'
 import type { App } from '../app/app'
+import type { Manifest } from '../core/types'
 
 // Canvases are drawn with what Preact renders, not a frame later.
 options.requestAnimationFrame = draw => queueMicrotask(() => queueMicrotask(draw))
@@ -54,9 +55,11 @@ export function Choice(props: {
   /** A signal renders nothing anew. */
   value: string | ReadonlySignal<string>
   of: Choices
+  /** What can't be chosen, and why. */
+  absent?: Manifest['absent']
   pick: (value: string) => void
 }) {
-  const { label, value, of, pick } = props
+  const { label, value, of, absent, pick } = props
   return (
     <label class="choice">
       <span>{label}</span>
@@ -65,6 +68,13 @@ export function Choice(props: {
           <option key={each} value={each}>
             {text}
           </option>
+        ))}
+        {absent?.map(({ reason, labels }) => (
+          <optgroup key={reason} label={reason} disabled>
+            {labels.map(each => (
+              <option key={each}>{each}</option>
+            ))}
+          </optgroup>
         ))}
       </select>
     </label>

@@ -2,6 +2,7 @@
 
 import { useSignal, useSignalEffect } from '@preact/signals'
 import type { App, Probe } from '../app/app'
+import { held } from '../core/numbers'
 import { field } from '../core/regions'
 import type { Probe as Exact } from '../core/types'
 import { within } from './input'
@@ -110,7 +111,9 @@ function parts(app: App, exact: Read | null): [string, string][] {
   const map = app.of('mode').value !== 'channel' && unit && side.combined.value
   if (map && map.source.rows === side.source.value!.rows) {
     const at = unit[0] * map.source.columns + unit[1]
-    const values = Array.from({ length: map.source.count }, (_, k) => number(map.source.plane(k)[at]!, 4))
+    const values = Array.from({ length: map.source.count }, (_, k) =>
+      held(map.source.plane(k)[at]!, map.off?.(k, at) ?? 0),
+    )
     line.push(['combined', values.slice(0, 3).join(', ')])
   }
   line.push(['mean', number(figure('mean'))], ['range', `${reading(low, low, high)} – ${reading(high, low, high)}`])

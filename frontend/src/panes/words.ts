@@ -5,6 +5,7 @@ import type { Side } from '../app/side'
 import { ABOVE, BELOW, codeOf, NAN, NEG_INF, POS_INF } from '../core/codes'
 import type { Scale } from '../core/scale'
 import { number, reading } from '../core/ticks'
+import type { Norm } from '../core/types'
 
 export const counted = (count: number, word: string) =>
   `${String(count).replace(/\B(?=(\d{3})+$)/g, ',')} ${word}${count === 1 ? '' : 's'}`
@@ -40,8 +41,11 @@ export function rule(app: App, side: Side): string {
       : 'One range for the layer'
     : 'Each tile has its own range'
   const cut = clip ? `, clipped at the percentiles ${clip[0]} and ${clip[1]}` : ''
-  return `${text}${cut}${norm === 'linear' ? '' : norm === 'log' ? ', logarithmic' : ', logarithmic on both sides of 0'}.`
+  return `${text}${cut}${curved(norm)}.`
 }
+
+export const curved = (norm: Norm) =>
+  norm === 'linear' ? '' : norm === 'log' ? ', logarithmic' : ', logarithmic on both sides of 0'
 
 /** What values below the limits are, in the words of Python's legends: by `log` mostly those without a logarithm. */
 export const below = (app: App, { norm, clip }: Scale) => {

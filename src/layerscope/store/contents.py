@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import keywords, one_of
+from ..checks import flag, keywords, one_of
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
+from ..core.words import image_index
 from ..errors import BadOption, LayerscopeWarning
 from ..safe_text import counted
 from ..surface import option
@@ -206,9 +207,14 @@ class Contents:
 
     @keywords
     def feature_map(
-        self, layer: str | None = None, images: Any = 0, *, channels: Sequence[int] | None = None
+        self,
+        layer: str | None = None,
+        images: Any = 0,
+        *,
+        channels: Sequence[int] | None = None,
+        photos: bool = False,
     ) -> FeatureMap:
-        """The maps of some images as `Scope.capture` gives them, without the photos: `sheet` and all others draw it.
+        """The maps of some images as `Scope.capture` gives them: `sheet` and all others draw it.
 
         >>> from layerscope.store.example import example_store
         >>> example_store().feature_map("conv1", [0, 3], channels=[2])
@@ -218,9 +224,10 @@ class Contents:
             layer: Its path, or a part of only that; not needed where the store holds one layer.
             images: The number of an image or its name, or several.
             channels: The true numbers of the channels to read; `None` for all.
+            photos: Whether they come with what the model saw of the images, on which `overlay` lays them.
 
         Raises:
-            BadOption: The store was filled without `keep="maps"`, or has no such image.
+            BadOption: The store was filled without `keep="maps"`, or has no such image, or no photo of it.
             LayerNotFound: The store has no such layer, or several.
             BadChannels: The store has no such channel of it.
         """
@@ -228,8 +235,21 @@ class Contents:
         fm = reading.feature_map(self.storage, self.plan, kept, ids=self.ids, images=images, channels=channels)
         words = self._lost(kept)
         if words and (np.isinf(fm.values).any() or np.abs(fm.values).max() < SMALLEST):
-            return replace(fm, notes=(Note("float16", f"The store keeps float16: over the data set {words}"),))
-        return fm
+            fm = replace(fm, notes=(Note("float16", f"The store keeps float16: over the data set {words}"),))
+        return self._with_photos(fm) if flag("photos", photos) else fm
+
+    def _with_photos(self, fm: FeatureMap) -> FeatureMap:
+        pairs = []
+        for id in fm.ids:
+            row = image_index(self.ids, id)
+            photo = self.gallery.photo(row)
+            if photo is None:
+                raise BadOption(
+                    f"the store has no photo of {id!r}: it keeps those of the images that channels are shown with"
+                )
+            pairs.append((photo, self.gallery.placement(row, photo)))
+        photos, placement = zip(*pairs, strict=True)
+        return replace(fm, photos=photos, placement=placement)
 
     @cached_property
     def gallery(self) -> Held:

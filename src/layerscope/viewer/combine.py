@@ -17,6 +17,7 @@ from ..errors import BadOption
 from ..plots.groups import group_colors, group_words
 from ..plots.rgb import is_rgb, rgb_limits
 from ..scope.scope import Scope
+from ..surface import option
 from .captures import Captures, Subject
 from .encoding import encode
 from .maps import ranges_of
@@ -60,6 +61,8 @@ LINEAR = {
 EVERYWHERE = {"mean", "total", "max", "norm", "deviation"}
 ARGUMENTS = {"nmf": "count", "clusters": "count", "similarity": "unit", "attention": "token"}
 NEEDED = {"cam": "head", "ablation-cam": "scores"}  # the verb of the backend without which there is none
+# Those verbs in words.
+NEEDS = {"gradients": "gradients", "head": "the classifier's weights", "scores": "a layer that can be changed"}
 
 
 def rules_for(scope: Scope, layers: Sequence[Layer]) -> list[dict[str, Any]]:
@@ -71,11 +74,27 @@ def rules_for(scope: Scope, layers: Sequence[Layer]) -> list[dict[str, Any]]:
     return [_about(rule) for rule in RULES if rule.name in LABELS and _fits(rule, scope, attention)]
 
 
+def absences(scope: Scope) -> list[dict[str, Any]]:
+    """The combinations that the model's framework has not, in groups of one reason."""
+    groups: dict[str, list[str]] = {}
+    for rule in RULES:
+        verb = _verb(rule)
+        if verb is not None and not scope._reader.offers(verb):
+            reason = getattr(getattr(scope._reader, verb), "reason", "") or f"not offered for {scope._reader.name}"
+            groups.setdefault(f"Need {NEEDS[verb]}: {reason}", []).append(LABELS[rule.name])
+    return [{"reason": reason, "labels": labels} for reason, labels in groups.items()]
+
+
 def _fits(rule: Rule, scope: Scope, attention: bool) -> bool:
     if rule.name in ("attention", "rollout"):
         return attention
-    verb = NEEDED.get(rule.name)
-    return (not rule.target or bool(scope.backend.gradients)) and (verb is None or scope._reader.offers(verb))
+    verb = _verb(rule)
+    return verb is None or scope._reader.offers(verb)
+
+
+def _verb(rule: Rule) -> str | None:
+    """What a rule needs of the backend."""
+    return "gradients" if rule.target else NEEDED.get(rule.name)
 
 
 def _about(rule: Rule) -> dict[str, Any]:
@@ -99,7 +118,7 @@ def combination(captures: Captures, subject: Subject, name: Any, target: Any = N
     if rule is None or rule.name not in LABELS:
         raise BadOption(f"there is no combination {name!r:.40} here")
     if not (target is None or isinstance(target, str) or (isinstance(target, int) and not isinstance(target, bool))):
-        raise BadOption(f"target={target!r:.40}: give a class by its number or its label")
+        raise BadOption(f"{option('target', target)}: give a class by its number or its label")
     if rule.joint:
         return combined(captures.attention(subject), name), captures.map_of(subject)
     if rule.target:

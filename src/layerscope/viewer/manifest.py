@@ -16,7 +16,7 @@ from ..picture.norms import NORMS
 from ..picture.palette import palette
 from ..scope.prediction import Prediction
 from ..scope.scope import Scope
-from .combine import rules_for
+from .combine import absences, rules_for
 from .inputs import Entry
 from .maps import PROTOCOL, kind_of
 
@@ -48,6 +48,7 @@ def manifest(scope: Scope, inputs: Sequence[Entry], layers: Sequence[Layer], **m
         "inputs": [about_input(entry, predictions.get(entry.id)) for entry in inputs],
         "layers": [about_layer(layer, f"l{number}") for number, layer in enumerate(layers)],
         "combinations": rules_for(scope, layers),
+        "absent": absences(scope),
         **colours(),
         "choices": {"scales": ["channel", "layer"], "norms": [*NORMS], "sorts": [*SORTS], "figures": [*FIGURES]},
         **more,

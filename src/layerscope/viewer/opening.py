@@ -44,7 +44,7 @@ class Opening:
             return "\n".join([*lines, "# scope: the ls.open(…) shown here"])
         words, objects = [], []
         for name, value in {"model": self.model, **self._given()}.items():
-            text = _text_of(value, bare=bare)
+            text = text_of(value, bare=bare)
             if text is None or len(text) > LONGEST:
                 objects.append(name)
                 text = name
@@ -80,10 +80,10 @@ class Opening:
         }
 
 
-def _text_of(value: Any, *, bare: bool = False) -> str | None:
+def text_of(value: Any, *, bare: bool = False) -> str | None:
     """A value as Python's source has it; `None` for one that source can't hold.
 
-    >>> _text_of({"name": "auto", "range": (0, 4095)}), _text_of('a"b\\n'), _text_of(object())
+    >>> text_of({"name": "auto", "range": (0, 4095)}), text_of('a"b\\n'), text_of(object())
     ('{"name": "auto", "range": (0, 4095)}', '"a\\\\"b\\\\U0000000a"', None)
     """
     if isinstance(value, str | os.PathLike):
@@ -94,8 +94,8 @@ def _text_of(value: Any, *, bare: bool = False) -> str | None:
         return repr(value)
     if type(value) not in (list, tuple, dict):
         return None
-    keys = [f"{_text_of(key, bare=bare)}: " for key in value] if type(value) is dict else [""] * len(value)
-    parts = [_text_of(each, bare=bare) for each in (value.values() if type(value) is dict else value)]
+    keys = [f"{text_of(key, bare=bare)}: " for key in value] if type(value) is dict else [""] * len(value)
+    parts = [text_of(each, bare=bare) for each in (value.values() if type(value) is dict else value)]
     if None in parts or "None: " in keys:
         return None
     inner = ", ".join(f"{key}{part}" for key, part in zip(keys, parts, strict=True))

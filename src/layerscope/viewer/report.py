@@ -15,7 +15,7 @@ from ..checks import file_path, keywords
 from ..core.progress import work
 from ..errors import BadOption, LayerscopeError, LayerscopeWarning, caller_level
 from ..plots.show import open_options
-from ..safe_text import counted, json_text
+from ..safe_text import counted, json_text, sentence
 from ..writing import write
 from .document import Document
 from .session import Session, session_for
@@ -29,6 +29,8 @@ SUFFIXES = (".html", ".htm")
 WEIGHTS, MAPS = ("total", "pca", "cam", "grad-cam"), ("max", "norm", "deviation", "layer-cam")
 MOST_NAMED = 8
 APART = "~"  # in front of a text: the even bytes come first, then the odd ones
+REFUSED = "!"  # in front of why there is none
+ONLY_PAGE = "Only in layerscope view"
 LEVEL, MEMORY, GZIP = 6, 9, 31
 
 Parts = dict[str, str]
@@ -127,6 +129,7 @@ def check_file(path: str | os.PathLike[str]) -> Path:
 
 def document_of(session: Session) -> tuple[str, list[str]]:
     """The text of a report, and what was done to keep it small."""
+    session.check()
     manifest = session.answer("manifest", {"predictions": "all"}).result
     manifest["model"]["opening"] = session.opening.python(bare=True)
     manifest["model"].pop("command", None)  # this is the report
@@ -142,10 +145,12 @@ def document_of(session: Session) -> tuple[str, list[str]]:
         maps, layers, notes = _maps(session, layers, inputs, room=room, step=step)
     combinations = _combinations(session, {**manifest, "layers": layers}, room=room - _size(maps))
     names = {key.split(":")[3] for key in combinations}
+    others = [each["label"] for each in manifest["combinations"] if each["name"] not in {"mean", *names}]
     first = manifest["first"]
     manifest |= {
         "layers": layers,
         "combinations": [each for each in manifest["combinations"] if each["name"] in names],
+        "absent": [*manifest["absent"], *([{"reason": ONLY_PAGE, "labels": others}] if others else [])],
         "caps": {"request": False, "upload": False, "exact": False},
         "first": first if first["layer"] in [layer["id"] for layer in layers] else {**first, "layer": layers[0]["id"]},
         "notes": [*manifest["notes"], *notes],
@@ -226,9 +231,10 @@ def _combination(session: Session, entry: Mapping[str, Any], layer: str, rule: M
     top = entry["predictions"][0]["index"] if rule["needs"] == "target" and entry["predictions"] else None
     try:
         reply = session.answer("combine", {**params, "target": top, "encoding": "auto"})
-    except LayerscopeError:
-        return {}  # this layer has none: no positions, no gradients, not the one before the head
-    text = min((pack_text(reply.buffers[0], halves=halves) for halves in (False, True)), key=len)
+    except LayerscopeError as error:  # this layer has none: no positions, not the one before the head
+        text = REFUSED + sentence(str(error))
+    else:
+        text = min((pack_text(reply.buffers[0], halves=halves) for halves in (False, True)), key=len)
     return {key: text} | ({} if top is None else {f"{key}:{top}": key})
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from ..backends.protocol import Backend, Facts
+from ..combinations.registry import RULES
 from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
@@ -23,6 +24,7 @@ from ..scope.scope import Scope
 from ..store.reading import path_of
 from ..store.store import Store, open_store
 from ..surface import by_surface, option
+from .opening import Opening, text_of
 from .session import Question, Reply, Session
 
 MOST = 500  # images that a page lists
@@ -113,6 +115,13 @@ class StoredScope(Scope):
         raise BadOption("a store has no model that could be run")
 
 
+class StoreOpening(Opening):
+    """How a store is opened."""
+
+    def python(self, *, bare: bool = False) -> str:
+        return f"import layerscope as ls\n\nstore = ls.open_store({text_of(str(self.model.storage), bare=bare)})"
+
+
 class StoredSession(Session):
     """Answers as `Session` does, from a store that holds maps; what needs the model isn't offered.
 
@@ -126,7 +135,7 @@ class StoredSession(Session):
         check_maps(store)
         rows = store.gallery.rows
         images = [StoredImage(store.ids[row], store, row=row) for row in rows[:MOST].tolist()]
-        super().__init__(StoredScope.of(store), images, layers, **more)
+        super().__init__(StoredScope.of(store), images, layers, opening=StoreOpening(store), **more)
         self._store = store
 
     def _manifest(self, question: Question) -> Reply:
@@ -136,9 +145,13 @@ class StoredSession(Session):
         if shown < plan.images:
             notes.append(f"{shown:,} of {counted(plan.images, 'image')}: those of which the store has photos")
         free = [rule for rule in told["combinations"] if rule["needs"] == "none"]
+        labels = [label for group in told["absent"] for label in group["labels"]]
+        labels += [rule["label"] for rule in told["combinations"] if rule not in free]
+        of_attention = [layer["path"] for layer in told["layers"] if layer["kind_of"] == "attention"]
         about = {
-            "model": {**told["model"], "text": plan.preprocess, "classes": 0},
-            "combinations": free,
+            "model": {**told["model"], "text": plan.preprocess, "classes": 0, "store": True},
+            "combinations": [{**rule, "call": _call(rule["name"], of_attention)} for rule in free],
+            "absent": [{"reason": "Need a model: a store has none", "labels": labels}],
             "notes": notes,
             "caps": {**told["caps"], "upload": False},
         }
@@ -146,6 +159,19 @@ class StoredSession(Session):
 
     def _add(self, question: Question) -> Reply:
         raise BadOption("images can't be added: a store has no model that could be run on them")
+
+
+def _call(name: str, of_attention: Sequence[str]) -> str:
+    """Python for a combination of `fm`, with its argument in place of the braces.
+
+    >>> _call("max", ()), _call("attention", ())
+    ('ls.maximum(fm{})', 'ls.mean(ls.attention(fm{}))')
+    """
+    rule = next(rule for rule in RULES if rule.name == name)
+    if rule.joint:
+        return f"ls.{rule.function.__name__}({{path: store.feature_map(path, fm.ids[0]) for path in {of_attention!r}}})"
+    call = f"ls.{rule.function.__name__}(fm{{}})"
+    return f"ls.mean({call})" if name == "attention" else call
 
 
 def session_of_store(given: Any, images: Any, layers: Any, **opening: Any) -> StoredSession | None:

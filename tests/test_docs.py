@@ -122,6 +122,9 @@ def test_every_name_in_the_documents_exists(page):
 
 
 @pytest.mark.filterwarnings("ignore::layerscope.PreprocessWarning")  # the small model doesn't state its preprocessing
+@pytest.mark.filterwarnings(
+    "ignore:.*of the opacity:layerscope.errors.LayerscopeWarning"
+)  # nor has it learned anything
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     """On a small model that has its layer's name, and on a photo under its file's name."""
     model = nn.Sequential(OrderedDict(block1_conv2=nn.Conv2d(3, 64, 3, padding=1)))

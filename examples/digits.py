@@ -92,13 +92,12 @@ def main(folder: Path, count: int | None = None, epochs: int = 10) -> float:
     reached = accuracy(model, *read_images(folder / "images" / "test"))
     print(f"accuracy on test: {reached:.1%}\n")
 
-    few = range(6)
-    best = after.classes("relu3").sort("auc").take(few)
-    print(after.stats("relu3").take(few), "\n")
+    best = after.classes("relu3").sort("auc").take(6)
+    print(after.stats("relu3").take(6), "\n")
     print(best, "\n")
     print(after.class_means("relu3").take(best["channel"]), "\n")
     print(after.similar_images("relu3", after.ids[-1], count=6), "\n")
-    print(before.compare(after, "relu3").take(few), "\n")
+    print(before.compare(after, "relu3").take(6), "\n")
     print(before.cka(after), "\n")
     for name, picture in pictures(before, after):
         print(picture.save(folder / f"{name}.png"))

@@ -151,7 +151,7 @@ def test_wrong_names_are_refused_with_what_there_is(store, folder):
         store.stats("convl")
     with pytest.raises(LayerNotFound, match="conv1, conv2"):
         store.stats("conv")
-    with pytest.raises(LayerNotFound):
+    with raises(LayerNotFound, "holds 2 layers, conv1, conv2: choose one"):
         store.stats()
     with pytest.raises(BadChannels, match="no channel 99"):
         store.histogram("conv1", 99)
@@ -194,6 +194,63 @@ def test_a_scan_that_isnt_finished_answers_for_what_is_done(store, folder):
     whole = store.tally("conv1")
     assert 0 < part.tally("conv1").count[0] < whole.count[0]
     assert part.stats("conv1").title == "4 channels of conv1 in 16 images"
+    said = "unfinished: 2 of 3 units done so far; the same scan goes on"
+    tables = [part.stats(), part.histogram(None, 1), part.classes(), part.class_means(), part.cka()]
+    tables += [part.similar_channels(None, 1), part.similar_images(None, 0)]
+    assert [str(table).splitlines()[-1] for table in tables] == [said] * len(tables)
+    assert not any("unfinished" in str(table) for table in (store.stats("conv1"), store.cka()))
+    assert str(store.compare(part, "conv1")).splitlines()[-1] == f"the other store is {said}"
+
+
+def test_a_scan_that_has_done_nothing_says_so_and_not_that_images_are_broken(folder):
+    begun = folder / "begun"
+    small_scan(folder / "images", begun, ["conv1"])
+    for name in ("receipts", "summary", "top"):
+        for file in (begun / name).rglob("*.*"):
+            file.unlink()
+    part = open_store(begun)
+    with raises(BadOption, "the scan has done no unit yet"):
+        part.top("conv1", 0)
+    with raises(BadOption, "the scan has done no unit yet"):
+        part.similar_channels("conv1", 0)
+    assert str(part.stats()).endswith("unfinished: 0 of 3 units done so far; the same scan goes on")
+
+
+def test_a_layer_that_one_of_two_stores_lacks_is_missed_in_that_one(store, folder):
+    one = small_scan(folder / "images", folder / "of_conv1", ["conv1"])
+    with raises(LayerNotFound, "the other store has no layer 'conv2'"):
+        store.compare(one, "conv2")
+    with raises(LayerNotFound, "this store has no layer 'conv2'"):
+        one.compare(store, "conv2")
+
+
+def test_stores_of_images_in_other_sizes_are_compared_with_a_remark(store, folder):
+    wide = small_scan(folder / "images", folder / "wide", ["conv1"], size=16)
+    said = "the two models saw the images otherwise prepared"
+    assert said in str(store.compare(wide, "conv1"))
+    assert said in str(store.cka(wide))
+    assert said not in str(store.compare(store, "conv1"))
+
+
+def test_rows_of_a_table_are_taken_by_number_or_as_how_many(store):
+    table = store.classes("conv1")
+    assert [row["channel"] for row in table.take(2)] == [0, 1]
+    assert len(table.take(np.int64(99))) == 4
+    assert table.take([-1, 0])["channel"].tolist() == [3, 0]
+    assert len(table.take([])) == 0
+    assert str(table.take(0)).startswith("channel")
+    for wrong in (-1, 1.5, "3", True, None, [[0]], [0.5], ["class"], [True, False], slice(3)):
+        with pytest.raises(BadOption, match="how many of the first"):
+            table.take(wrong)
+    with pytest.raises(BadOption, match="no row 4; the table has 4 rows"):
+        table.take([0, 4])
+
+
+def test_a_column_that_isnt_there_is_no_column_of_words(store):
+    with raises(BadOption, "no column 'meen'", "Did you mean 'mean'"):
+        store.stats("conv1").sort("meen")
+    with raises(BadOption, "column 'class' holds words"):
+        store.classes("conv1").sort("class")
 
 
 def test_tables_are_for_other_programs_too(store, tmp_path):

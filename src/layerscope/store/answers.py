@@ -126,6 +126,8 @@ def class_means_table(store: Store, kept: Kept, by: str) -> Table:
 
 def without_values(store: Store, kept: Kept, at: int) -> str:
     """Why a channel has nothing to show, in words."""
+    if not any(store.receipts):
+        return "the scan has done no unit yet: the same scan goes on with it"
     if not store.tally(path_of(kept)).images(kept.positions):
         return f"none of {counted(store.plan.images, 'image')} could be read"
     return f"channel {kept.channels[at]} of {path_of(kept)} has no finite value in any image"
@@ -204,6 +206,15 @@ def other_files(one: Store, other: Store) -> list[str]:
     return [f"other files of the same names in the two stores: {which}"]
 
 
+def other_input(one: Store, other: Store) -> list[str]:
+    """What is said of models that saw the images in another size or otherwise prepared."""
+    first, second = one.plan, other.plan
+    if (first.recipe, first.input) == (second.recipe, second.input):
+        return []
+    words = f": {first.preprocess}; and {second.preprocess}" if first.preprocess != second.preprocess else ""
+    return [f"the two models saw the images otherwise prepared{words}"]
+
+
 def compare_table(before: Store, after: Store, kept: Kept, other: Kept, *, by: str) -> Table:
     """For each channel of a layer how it has moved from one store to the other, those that moved most first."""
     same_images(before, after)
@@ -226,7 +237,7 @@ def compare_table(before: Store, after: Store, kept: Kept, other: Kept, *, by: s
         "distance": vectors.js_distance(tallies[0].histogram, tallies[1].histogram),
     }
     title = f"{path_of(kept)} before and after, over {counted(int(here.sum()), 'image')}; those that moved most first"
-    notes = other_files(before, after)
+    notes = [*other_files(before, after), *other_input(before, after)]
     # A channel that is the same for all images in one store and not in the other has moved farthest.
     moved = np.where(np.isnan(columns["correlation"]), 2 * columns["distance"], 1 - columns["correlation"])
     return Table(columns, title, notes).take(np.argsort(-moved, kind="stable"))
@@ -245,7 +256,11 @@ def cka_table(one: Store, other: Store, names: Sequence[str], others: Sequence[s
         columns[_beside(columns, name)] = np.array([vectors.cka(row, column) for row in first])
     title = f"linear CKA of the {by} over {counted(int(here.sum()), 'image')}, unbiased: 1 is the same up to a rotation"
     empty = any(np.isnan(column).any() for name, column in columns.items() if name != "layer")
-    notes = [*other_files(one, other), *(["NaN: one of the two layers doesn't tell the images apart"] if empty else [])]
+    notes = [
+        *other_files(one, other),
+        *other_input(one, other),
+        *(["NaN: one of the two layers doesn't tell the images apart"] if empty else []),
+    ]
     return Table(columns, title, notes)
 
 

@@ -25,6 +25,7 @@ from .held import Held
 from .manifest import manifest_lines, names_and_labels
 from .plan import PROVENANCE, Kept, Plan
 from .receipts import DONE, Outcome, Receipt, read_receipt, store_digest
+from .receipts import FOLDER as RECEIPTS
 from .storage import Storage
 from .table import Table
 from .tally import Tally
@@ -160,8 +161,18 @@ class Contents:
             held[kept.name] = reading.tally(self.storage, self.plan, kept, lambda: self.receipts)
         return held[kept.name]
 
-    def _kept(self, layer: Any) -> Kept:
-        return reading.layer_named(self.plan, layer)
+    def _kept(self, layer: Any, of: str = "the store") -> Kept:
+        return reading.layer_named(self.plan, layer, of)
+
+    def _so_far(self, table: Table) -> Table:
+        """The table, which says in its last line if the scan isn't finished."""
+        return replace(table, notes=(*table.notes, self._unfinished)) if self._unfinished else table
+
+    @cached_property
+    def _unfinished(self) -> str:
+        done = len(self.storage.sizes(RECEIPTS))
+        whole = counted(self.plan.units, "unit")
+        return f"unfinished: {done:,} of {whole} done so far; the same scan goes on" if done < self.plan.units else ""
 
     @cached_property
     def _tallies(self) -> dict[str, Tally]:

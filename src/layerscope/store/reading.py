@@ -13,7 +13,7 @@ from ..core.tables import library
 from ..core.words import image_index
 from ..errors import BadChannels, BadOption, LayerNotFound, near
 from ..files import parsing
-from ..surface import option
+from ..surface import by_surface, option
 from .arrays import MAPS, POOLED, import_zarr
 from .plan import Kept, Plan
 from .quantised import Quantised
@@ -32,8 +32,11 @@ def path_of(kept: Kept) -> str:
     return kept.layer.path or "output"
 
 
-def layer_named(plan: Plan, name: Any) -> Kept:
-    """The layer of that path, or the only one that a part of its path names; `None` where the store holds one layer alone."""
+def layer_named(plan: Plan, name: Any, of: str = "the store") -> Kept:
+    """The layer of that path, or the only one that a part of its path names; `None` where the store holds one layer alone.
+
+    `of` says in messages what has these layers.
+    """
     if name is None and len(plan.layers) == 1:
         return plan.layers[0]
     paths = [path_of(kept) for kept in plan.layers]
@@ -45,7 +48,10 @@ def layer_named(plan: Plan, name: Any) -> Kept:
         if fitting:
             raise LayerNotFound(f"{name!r} names {', '.join(map(path_of, fitting))}: give one of them")
     listed = ", ".join(paths[:8]) + (", …" if len(paths) > 8 else "")
-    raise LayerNotFound(f"the store has no layer {name!r}; it holds {listed}{near(str(name), paths)}")
+    if name is None:
+        way = by_surface("layer=", "-l", "the list of layers")
+        raise LayerNotFound(f"{of} holds {len(paths)} layers, {listed}: choose one with {way}")
+    raise LayerNotFound(f"{of} has no layer {name!r}; it holds {listed}{near(str(name), paths)}")
 
 
 def row_of(ids: Sequence[str], image: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..checks import flag, keywords, whole
@@ -51,7 +52,7 @@ class Store(Contents):
             LayerNotFound: The store has no such layer, or several.
         """
         kept = self._kept(layer)
-        return answers.statistics_table(kept, self.tally(layer))
+        return self._so_far(answers.statistics_table(kept, self.tally(layer)))
 
     def histogram(self, layer: str | None, channel: int | str) -> Table:
         """How the values of one channel are spread over the whole data set: the bins that hold something.
@@ -70,7 +71,7 @@ class Store(Contents):
             BadChannels: The store has no such channel of it.
         """
         kept = self._kept(layer)
-        return answers.histogram_table(kept, self.tally(layer), reading.channel_at(kept, channel))
+        return self._so_far(answers.histogram_table(kept, self.tally(layer), reading.channel_at(kept, channel)))
 
     @keywords
     def top(
@@ -142,7 +143,7 @@ class Store(Contents):
             BadOption: The images have no labels, or all the same, or the store holds statistics alone.
             LayerNotFound: The store has no such layer, or several.
         """
-        return answers.class_table(self, self._kept(layer), by)
+        return self._so_far(answers.class_table(self, self._kept(layer), by))
 
     def class_means(self, layer: str | None = None, by: str = "max") -> Table:
         """A table of channels by classes: the mean over the images of each class.
@@ -159,7 +160,7 @@ class Store(Contents):
             BadOption: As `classes`.
             LayerNotFound: The store has no such layer, or several.
         """
-        return answers.class_means_table(self, self._kept(layer), by)
+        return self._so_far(answers.class_means_table(self, self._kept(layer), by))
 
     @keywords
     def similar_channels(self, layer: str | None, channel: int | str, *, by: str = "max", count: int = 10) -> Table:
@@ -185,7 +186,7 @@ class Store(Contents):
         """
         kept = self._kept(layer)
         at = reading.channel_at(kept, channel)
-        return answers.similar_channels_table(self, kept, at, by=by, count=whole("count", count))
+        return self._so_far(answers.similar_channels_table(self, kept, at, by=by, count=whole("count", count)))
 
     @keywords
     def similar_images(self, layer: str | None, image: int | str, *, by: str = "mean", count: int = 10) -> Table:
@@ -208,7 +209,9 @@ class Store(Contents):
             LayerNotFound: The store has no such layer, or several.
         """
         row = reading.row_of(self.ids, image)
-        return answers.similar_images_table(self, self._kept(layer), row, by=by, count=whole("count", count))
+        return self._so_far(
+            answers.similar_images_table(self, self._kept(layer), row, by=by, count=whole("count", count))
+        )
 
     @keywords
     def scatter(
@@ -269,8 +272,9 @@ class Store(Contents):
             BadOption: The stores are of other images (the first that differs is named), or the layers have other channels.
             LayerNotFound: A store has no such layer, or several.
         """
-        kept, other = self._kept(layer), _store(other)
-        return answers.compare_table(self, other, kept, other._kept(other_layer or reading.path_of(kept)), by=by)
+        kept, other = self._kept(layer, "this store"), _store(other)
+        same = other._kept(other_layer or reading.path_of(kept), "the other store")
+        return self._both_so_far(answers.compare_table(self, other, kept, same, by=by), other)
 
     @keywords
     def cka(self, other: Store | str | None = None, *, layers: Sequence[str] | None = None, by: str = "mean") -> Table:
@@ -294,7 +298,15 @@ class Store(Contents):
             raise BadOption("layers=[]: give at least one layer, or None for all")
         names = [reading.path_of(self._kept(name)) for name in chosen]
         to = self if other is None else _store(other)
-        return answers.cka_table(self, to, names, names if other is None else list(to.layers), by=by)
+        table = answers.cka_table(self, to, names, names if other is None else list(to.layers), by=by)
+        return self._both_so_far(table, to)
+
+    def _both_so_far(self, table: Table, other: Store) -> Table:
+        """The table of two stores, which says in its last lines which of them isn't finished."""
+        if self._unfinished == other._unfinished:
+            return self._so_far(table)
+        words = {"this store is": self._unfinished, "the other store is": other._unfinished}
+        return replace(table, notes=(*table.notes, *(f"{whose} {text}" for whose, text in words.items() if text)))
 
 
 def _store(store: Any) -> Store:

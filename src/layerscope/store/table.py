@@ -15,7 +15,7 @@ from ..core.tables import as_csv, csv_line
 from ..core.tables import pandas as import_pandas
 from ..errors import BadOption, near
 from ..picture.numbers import number
-from ..safe_text import json_text, printable, writable
+from ..safe_text import counted, json_text, printable, writable
 
 if TYPE_CHECKING:
     import pandas
@@ -61,20 +61,42 @@ class Table:
         ]
         return (dict(zip(self.columns, values, strict=True)) for values in zip(*lists, strict=True))
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Table:
+    def take(self, rows: int | Sequence[int] | np.ndarray) -> Table:
         """The same table with some of its rows, in the order given.
 
-        >>> Table({"channel": np.arange(4)}).take([2, 0])["channel"].tolist()
-        [2, 0]
+        >>> table = Table({"channel": np.arange(4)})
+        >>> table.take([2, 0])["channel"].tolist(), table.take(3)["channel"].tolist()
+        ([2, 0], [0, 1, 2])
 
         Args:
-            rows: The numbers of the rows, counted from 0.
+            rows: The numbers of the rows, counted from 0; or how many of the first.
+
+        Raises:
+            BadOption: There is no such row, or these are no numbers of rows.
         """
+        chosen = self._rows(rows)
         columns = {
-            name: column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
+            name: column[chosen] if isinstance(column, np.ndarray) else [column[row] for row in chosen]
             for name, column in self.columns.items()
         }
         return Table(columns, self.title, self.notes)
+
+    def _rows(self, rows: Any) -> np.ndarray:
+        """The numbers of rows that are given as such, or as how many."""
+        count = len(self)
+        if isinstance(rows, int | np.integer) and not isinstance(rows, bool) and rows >= 0:
+            return np.arange(min(int(rows), count))
+        chosen = np.array(rows if isinstance(rows, np.ndarray | Sequence) and not isinstance(rows, str) else None)
+        if chosen.ndim == 1 and not chosen.size:
+            return chosen.astype(int)
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+            raise BadOption(
+                f"rows={rows!r:.60}: give the numbers of the rows, as [0, 2], or how many of the first, as 3"
+            )
+        beyond = chosen[(chosen < -count) | (chosen >= count)]
+        if beyond.size:
+            raise BadOption(f"rows: there is no row {beyond[0]}; the table has {counted(count, 'row')}, counted from 0")
+        return chosen
 
     def sort(self, column: str, *, ascending: bool = False) -> Table:
         """The same table in the order of a column, the largest first; rows without a number come last.
@@ -89,8 +111,9 @@ class Table:
         Raises:
             BadOption: There is no such column, or it holds words.
         """
+        held = self[column]
         try:
-            values = np.asarray(self[column], float)
+            values = np.asarray(held, float)
         except (TypeError, ValueError) as error:
             raise BadOption(f"column {column!r} holds words: sort by a column of numbers") from error
         keys = np.where(np.isnan(values), np.inf, values if ascending else -values)

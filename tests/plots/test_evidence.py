@@ -11,7 +11,7 @@ from layerscope.core.placement import Placement
 from layerscope.core.receptive_field import Field, window
 from layerscope.picture.canvas import Frame
 from layerscope.picture.scale import Scale
-from layerscope.plots.evidence import VIEWS, Example, Style, draw_examples
+from layerscope.plots.evidence import VIEWS, Example, Style, draw_examples, view_note
 
 SIZE = 44  # of the photos, a quarter of what they are drawn at
 ORANGE = (230, 140, 30)
@@ -67,6 +67,26 @@ def test_a_mask_leaves_the_photo_where_the_channel_is_active():
     assert rows[[0, -1]] == pytest.approx([side / 4, side / 2], abs=2)
     assert columns[[0, -1]] == pytest.approx([side / 2, 3 * side / 4], abs=2)
     assert np.ptp(pixels[7 * side // 8, side // 8].astype(int)) == 0
+
+
+def test_a_mask_on_black_has_a_dim_line_around_what_is_active():
+    black = example()
+    black = black._replace(fm=replace(black.fm, photos=(np.zeros((SIZE, SIZE, 3), np.uint8),)))
+    pixels = shown(draw(black, view="masked", level=2.0))
+    mask = (shown(draw(example(), view="masked", level=2.0)) == ORANGE).all(-1)
+    line = (pixels == 112).all(-1)
+    rows, columns = np.flatnonzero(mask.any(1))[[0, -1]], np.flatnonzero(mask.any(0))[[0, -1]]
+    assert line[rows, columns.mean().astype(int)].all() and line[rows.mean().astype(int), columns].all()
+    assert not line[~mask].any() and line.sum() < mask.sum() / 4
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_map_that_stops_short_of_an_edge_says_so(view):
+    # Units at 11, 22 … of 44 pixels: half of a stride is bare before the first and cut behind the last.
+    moved = window(Field((11.0,), (11.0,)), 11, 11)
+    said = "stops short of the upper and left edges" in str(view_note(view, "2", [example(field=moved)]))
+    assert said == (view in ("overlay", "masked", "contour"))
+    assert "stops short" not in str(view_note(view, "2", [example(field=window(Field(), 11, 11))]))
 
 
 def test_without_a_level_half_of_each_photos_own_largest_value_is_active():

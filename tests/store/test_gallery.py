@@ -115,7 +115,16 @@ def test_an_image_that_is_gone_before_the_stage_has_no_photo(folder):
     (images / first).unlink()
     again = small_scan(images, folder / "of_going")
     assert first not in [cell.note for cell in again.top("conv1", 0, k=3).cells]
-    assert len(again.top("conv1", 0, k=3).cells) == 2
+    picture = again.top("conv1", 0, k=3)
+    assert len(picture.cells) == 2
+    assert picture.title == "conv1 · channel 0 · 2 of the top 3 of 12 images"
+
+
+def test_a_label_that_is_a_folder_of_the_path_is_named_once(folder):
+    images = write_images(folder / "split" / "images" / "test", 6, classes=("0", "1")).parent
+    store = small_scan(images, folder / "split" / "store", ["conv1"])
+    assert set(store.labels) == {"0", "1"}
+    assert all(cell.note.startswith("test/") for cell in store.top(None, 0).cells)
 
 
 def test_an_unfinished_scan_says_so(folder):

@@ -30,6 +30,7 @@ from .rgb import paper
 SIDE, SPACE, COMFORTABLE = 176, 12, 1000
 ALPHA = 0.85
 LEFT = 0.25  # of the light of what a mask hides
+EDGE = 112  # the least light of the line around what it shows, which else ends unseen on black
 HALF = 0.5
 
 
@@ -162,7 +163,18 @@ def _masked(example: Example, side: int, style: Style) -> np.ndarray:
     grey = np.asarray(Image.fromarray(ground.photo).convert("L"), np.float32) * LEFT
     shown = ground.photo.copy()
     shown[hidden] = grey[hidden].astype(np.uint8)[:, None]
+    shown[_edge(hidden) & (shown.max(-1) < EDGE)] = EDGE
     return shown
+
+
+def _edge(hidden: np.ndarray) -> np.ndarray:
+    """The outermost pixels of what is shown, beside hidden ones."""
+    beside = np.zeros_like(hidden)
+    beside[1:] |= hidden[:-1]
+    beside[:-1] |= hidden[1:]
+    beside[:, 1:] |= hidden[:, :-1]
+    beside[:, :-1] |= hidden[:, 1:]
+    return beside & ~hidden
 
 
 def _contour(example: Example, side: int, style: Style) -> np.ndarray:
@@ -217,6 +229,9 @@ VIEWS: dict[str, Callable[[Example, int, Style], np.ndarray]] = {
 }
 
 
+PLACED = ("overlay", "masked", "contour")  # views that lay the map on the photo
+
+
 def view_note(view: str, least: str, examples: Sequence[Example] = ()) -> Note:
     """What a caption says of a view; `least` is the value from which on a channel is active, in words."""
     seen = {seen_box(one)[1] for one in examples} if view == "crop" else set()
@@ -229,9 +244,11 @@ def view_note(view: str, least: str, examples: Sequence[Example] = ()) -> Note:
         crop += ", with white beyond its edge"
     words = {
         "overlay": "The map on the photo in grey; all photos share the scale",
-        "masked": f"Bright is where the channel has at least {least}",
+        "masked": f"Bright is where the channel has at least {least}, with a dim line around it on black",
         "contour": f"The line encloses where the channel has at least {least}, white on that side",
         "crop": crop,
         "photo": "What the model saw of each photo",
     }
-    return Note("view", words[view])
+    grounds = ((one, _ground(one, SIDE)) for one in examples if view in PLACED)
+    short = next(filter(None, (ground.reason(ground.units(one.fm)) for one, ground in grounds)), "")
+    return Note("view", "; ".join(filter(None, (words[view], short))))

@@ -141,19 +141,27 @@ class Ground:
 
         Strips outside of the frame and along an edge count where they are seen in a picture of `across` pixels.
         """
-        strip = STRIP * max(1.0, max(across, self.size[1]) / SEEN_WIDTH)
+        strip = self._strip(across)
         grey, toned = self.on == "grey", TONES.get(self.tone, "")
         shown = " and ".join(filter(None, ["shown in grey" if grey else "", toned]))
         parts = [f"The photo is {shown}"] if shown else []
         if self.zoom > 1:
             parts.append(f"Each pixel of the photo is drawn {self.zoom} × {self.zoom}")
-        reason = stops_short(self._bare_sides(place, strip), self._cut_sides(place, strip))
+        reason = self.reason(place, across)
         (top, left, bottom, right), (height, width) = self.seen, self.size
         if max(top, left, height - bottom, width - right) >= strip:
             parts.append("The frame marks what the model saw" + (f"; {reason}" if reason else ""))
         elif reason:
             parts.append(reason[0].upper() + reason[1:])
         return parts
+
+    def reason(self, place: UnitGrid, across: int = 0) -> str:
+        """Why some edges have no colour in a picture of `across` pixels, or colours that are cut; `""` for none."""
+        strip = self._strip(across)
+        return stops_short(self._bare_sides(place, strip), self._cut_sides(place, strip))
+
+    def _strip(self, across: int) -> float:
+        return STRIP * max(1.0, max(across, self.size[1]) / SEEN_WIDTH)
 
     def _bare_sides(self, place: UnitGrid, strip: float) -> str:
         """The sides on which the model saw more of the photo than units lie on, by a strip of at least so many pixels."""

@@ -18,14 +18,13 @@ from ..picture.palette import palette
 from ..picture.picture import Picture
 from ..picture.shapes import Cell
 from ..safe_text import counted
-from .groups import MORE, SAFE
+from .groups import SAFE
 from .rgb import paper
 
 SIDE, THUMB, DOT, BORDER = 720, 44, 3, 2
 PLAIN = ImageColor.getrgb("#3D6DB5")
-COLORS = tuple(
-    ImageColor.getrgb(color) for color in (*SAFE[:-1], MORE[0], MORE[4], MORE[5])
-)  # without grey and pale ones
+# Those of Okabe and Ito without grey, and the three farthest from them (in Oklab) with any colour vision on both papers.
+COLORS = tuple(map(ImageColor.getrgb, (*SAFE[:-1], "#773300", "#9955FF", "#0033BB")))
 OTHERS = ImageColor.getrgb("#AAAAAA")
 
 Color = tuple[int, ...]
@@ -56,13 +55,14 @@ def draw_scatter(
     size = readable_text(SIDE) if text is None else text
     side, thumb = round(SIDE * size), round(THUMB * size)
     colors, key, left_out = _colors(points.groups, count)
-    centres = _fit(points.places, side, thumb)
+    letters = small(size)
+    least = letters.width(f"→ {points.axes[0]}") + letters.height, 4 * letters.height
+    centres, (wide, high) = _fit(points.places, side, thumb, least)
     placed = {} if points.photo is None else _room(centres, points.photo, thumb)
     notes = [*frame.notes, *_notes(bool(placed), left_out)]
-    letters = small(size)
     frame = replace(frame, notes=notes, key=key, text=size)
-    canvas = frame.around(side + letters.height + round(6 * size), side)
-    _draw_axes(canvas, points.axes, side)
+    canvas = frame.around(high + letters.height + round(6 * size), wide)
+    _draw_axes(canvas, points.axes, wide, high)
     pixels = paper(canvas, palette(None))
     cells = [
         _dot(canvas, pixels, centre, color=colors[index], radius=max(1, round(DOT * size)))
@@ -113,22 +113,27 @@ def _notes(photos: bool, left_out: int) -> list[Note]:
     return notes
 
 
-def _draw_axes(canvas: Canvas, axes: tuple[str, str], side: int) -> None:
+def _draw_axes(canvas: Canvas, axes: tuple[str, str], wide: int, high: int) -> None:
     """A thin frame, the name of the first axis below it and of the second at its upper left corner."""
-    for x, y, width, height in ((0, 0, side, 1), (0, side - 1, side, 1), (0, 0, 1, side), (side - 1, 0, 1, side)):
+    for x, y, width, height in ((0, 0, wide, 1), (0, high - 1, wide, 1), (0, 0, 1, high), (wide - 1, 0, 1, high)):
         canvas.fill(x, y, width, height, color=INK_LIGHT)
     gap = canvas.letters.height // 3
     across = f"→ {axes[0]}"
-    canvas.write(side - canvas.letters.width(across), side + gap, across, muted=True)
+    canvas.write(wide - canvas.letters.width(across), high + gap, across, muted=True)
     canvas.write(2 * gap, gap, f"↑ {axes[1]}", muted=True)
 
 
-def _fit(points: np.ndarray, side: int, thumb: int) -> np.ndarray:
-    """int `[image, (x, y)]`: where the points lie in a square, with room for half a photo at its edges."""
+def _fit(points: np.ndarray, side: int, thumb: int, least: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """int `[image, (x, y)]`: where the points lie in a frame that reaches as far as they do, and its width and height.
+
+    Both axes have one scale; there is room for half a photo at the edges. `least` is the smallest frame.
+    """
     low, high = points.min(0), points.max(0)
-    room, span = side - thumb - 2 * BORDER - thumb // 2, max(float((high - low).max()), 1e-12)
-    middle = (points - (low + high) / 2) * (room / span)
-    return np.round(middle * (1, -1) + side / 2).astype(int)
+    edge = thumb + 2 * BORDER + thumb // 2
+    scale = (side - edge) / max(float((high - low).max()), 1e-12)
+    wide, tall = (max(round(span * scale) + edge, few) for span, few in zip((high - low).tolist(), least, strict=True))
+    middle = (points - (low + high) / 2) * scale
+    return np.round(middle * (1, -1) + (wide / 2, tall / 2)).astype(int), (wide, tall)
 
 
 def _room(centres: np.ndarray, photo_of: Callable[[int], np.ndarray | None], thumb: int) -> dict[int, np.ndarray]:

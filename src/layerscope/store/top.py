@@ -68,7 +68,7 @@ def channel_picture(store: Store, kept: Kept, at: int, chosen: Chosen, *, look: 
     style = style_of(kept, examples, level, look)
     least = f"{in_digits(level, *style.rule.limits)}, {word} over the data set"
     frame = Frame(
-        f"{path_of(kept)} · {_channel(kept, at)} · {chosen.head}",
+        f"{path_of(kept)} · {_channel(kept, at)} · {chosen.headline(len(examples))}",
         Note("subject", _subject(store, kept)),
         [*_notes(tally, at), *chosen.notes, *_absent(chosen, examples), view_note(style.view, least, examples)],
         heading=look.title,
@@ -203,6 +203,10 @@ class Chosen(NamedTuple):
     head: str
     notes: Sequence[Note]
 
+    def headline(self, shown: int) -> str:
+        """What a title says where so many of them are shown."""
+        return self.head if shown == len(self.images) else f"{shown} of the {self.head}"
+
 
 def _example(store: Store, kept: Kept, at: int, ranked: Ranked) -> Example | None:
     """One image with the map of the channel on it; `None` where the store has no photo of it."""
@@ -225,7 +229,7 @@ def _example(store: Store, kept: Kept, at: int, ranked: Ranked) -> Example | Non
         of=kept.layer.channels or len(kept.channels),
         dtype=kept.dtype,
     )
-    name = f"{label} · {name}" if label and not name.startswith(f"{label}/") else name
+    name = f"{label} · {name}" if label and label not in name.split("/")[:-1] else name
     return Example(fm, name, ranked.value, place)
 
 

@@ -376,7 +376,7 @@ def _screen(protocol: str | None, output: Path | None) -> Callable[[Any], object
 
 
 def _open(options: argparse.Namespace) -> Scope:
-    from ..scope.open import import_module
+    from ..scope.factory import import_module
     from ..scope.open import open as open_scope
 
     for module in options.modules:

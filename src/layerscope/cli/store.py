@@ -166,7 +166,7 @@ def run_top(options: argparse.Namespace) -> int:
 
 def run_scan(options: argparse.Namespace) -> int:
     """`layerscope scan`."""
-    from ..scope.open import import_module
+    from ..scope.factory import import_module
     from ..store.scan import scan
 
     check_words(options)

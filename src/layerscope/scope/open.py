@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +18,7 @@ from ..backends.common.device import Device
 from ..backends.common.fault import raised_by_own
 from ..backends.keras.applications import require_name
 from ..backends.protocol import Backend, Facts
-from ..backends.registry import adapt, for_library, for_model, load_file, named, on_device, specs, suffixes
+from ..backends.registry import adapt, for_library, for_model, load_file, named, on_device, suffixes
 from ..checks import file_path, flag, keywords
 from ..errors import BadOption, LayerscopeError, ModelNotReadable, near, one_line
 from ..files import no_such_file, parsing, read_bytes
@@ -28,9 +26,9 @@ from ..inputs import preprocess as _preprocess
 from ..inputs.paths import is_image
 from ..inputs.transforms import categories
 from ..surface import by_surface, option
+from .factory import REFERENCE, built, reference_meant
 from .scope import Scope
 
-REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 MOST_LABELS = 1 << 24  # bytes: a million names
 DEMO, DEMO_PHOTO = "efficientnet-lite0.onnx", "chelsea.png"
 PACKED_LABELS = {"imagenet": "imagenet-labels.txt"}
@@ -201,8 +199,8 @@ def _from_reference(
         with _library_errors(f"{reference}: {library} could not build it"):
             model, entry = reader.from_library(library, name, weights, **({"trust": True} if trust else {}))
         return model, reader, name, entry
-    model = _build(reference)
-    reader = reader or on_device(for_model(model), device)
+    model, owner = built(reference, reader)
+    reader = reader or on_device(owner, device)
     if weights is not None:
         if not reader.offers("load_weights"):
             raise reader.refusal("load_weights")
@@ -220,6 +218,8 @@ def check_reference(reference: str) -> None:
         first = by_surface("the model comes first, then the image", "give MODEL first, then IMAGE")
         raise ModelNotReadable(f"{reference} is an image and no model: {first}")
     path = Path(reference)
+    if reference != "demo" and (meant := reference_meant(reference)) and not os.path.isdir(path):
+        raise ModelNotReadable(f"{reference}: a function that builds a model is named by its module: write {meant}")
     library = for_library(reference)
     if library is not None and library[1] == "keras" and not os.path.exists(path):
         require_name(library[2])
@@ -243,47 +243,6 @@ def _library_errors(problem: str) -> Iterator[None]:
         if raised_by_own(error):
             raise
         raise ModelNotReadable(f"{problem}: {type(error).__name__}: {one_line(error)}") from error
-
-
-def _build(reference: str) -> Any:
-    """What the factory of `package.module:factory` returns."""
-    module, _, name = reference.partition(":")
-    with _users_code(f"{reference} could not be built"):
-        target: Any = importlib.import_module(module)
-        for part in name.split("."):
-            target = getattr(target, part)
-        return target() if callable(target) and not _is_model(target) else target
-
-
-def import_module(name: str) -> None:
-    """Import a module of the user's, such as one that registers the classes in a Keras file. Raises `ModelNotReadable`."""
-    with _users_code(f"{name} could not be imported"):
-        importlib.import_module(name)
-
-
-@contextmanager
-def _users_code(problem: str) -> Iterator[None]:
-    """Around code of the user's, whose packages are looked for in the current folder too. Raises `ModelNotReadable`."""
-    folder = os.getcwd()
-    added = folder not in sys.path
-    if added:
-        sys.path.insert(0, folder)
-    try:
-        yield
-    except LayerscopeError:
-        raise
-    except Exception as error:
-        # Any error is theirs to see, in one line here and whole with --debug.
-        raise ModelNotReadable(f"{problem}: {type(error).__name__}: {one_line(error)}") from error
-    finally:
-        if added:
-            sys.path.remove(folder)
-
-
-def _is_model(target: Any) -> bool:
-    if isinstance(target, type):
-        return False
-    return any(spec.imported and spec.backend().owns(target) for spec in specs())
 
 
 def _labels(labels: Any, facts: Facts) -> tuple[str, ...] | None:

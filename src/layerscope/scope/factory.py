@@ -68,7 +68,7 @@ def reference_meant(words: str) -> str:
     if words.endswith(".py") and os.path.isfile(words):
         return f"{Path(words).stem}:FUNCTION"
     module, _, name = words.rpartition(".")
-    if re.fullmatch(DOTTED, module) and Path(*module.split(".")).with_suffix(".py").is_file():
+    if re.fullmatch(DOTTED, module) and os.path.isfile(Path(*module.split(".")).with_suffix(".py")):
         return f"{module}:{name}"
     return ""
 

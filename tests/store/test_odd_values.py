@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from helpers.stores import small_scan, write_images
+from helpers.wording import raises
 from layerscope import BadChannels, BadOption, LayerscopeWarning
 from layerscope.store import vectors
 from layerscope.store.halves import narrow
@@ -74,6 +75,29 @@ def test_a_channel_that_is_nan_leaves_all_answers_to_the_others(store, maps):
     assert len(store.scatter("odd").cells) == len(rows)
     assert any("Without 2 channels" in line for line in store.scatter("odd").lines)
     assert store.cka()["odd"].tolist() == pytest.approx([1])
+
+
+def test_a_constant_channel_goes_with_no_other_and_says_so(store):
+    with raises(BadOption, "the max of channel", "in every image"):
+        store.similar_channels("odd", FLAT)
+    table = store.similar_channels("odd", PLAIN)
+    assert np.isnan(table["correlation"]).any()
+    assert "NaN: the channel is the same in every image" in str(table)
+    assert "by the max over" in str(table)
+    assert "by the mean over" in str(store.similar_channels("odd", PLAIN, by="mean"))
+    assert "in odd by the mean" in str(store.similar_images("odd", 0))
+
+
+def test_cosines_near_1_have_the_digits_that_rank_them(store, monkeypatch):
+    near = np.ones((COUNT, len(store.vectors("odd")[0])), np.float32)
+    near[:, 0] += np.arange(COUNT) * 1e-2
+    monkeypatch.setattr(type(store), "vectors", lambda self, layer=None, by="mean": near)
+    table = store.similar_images("odd", 0, count=4)
+    assert table["cosine"].min() > 0.999
+    printed = [line.split()[1] for line in str(table).splitlines()[1:5]]
+    assert len(set(printed)) == 4 and printed == sorted(printed, reverse=True)
+    html = table.take([0, 1])._repr_html_()
+    assert printed[0] in html and printed[1] in html
 
 
 def test_images_are_compared_by_the_channels_that_are_finite_in_all(store, maps):

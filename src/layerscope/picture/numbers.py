@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import ceil, floor, isfinite, log10
 
 import numpy as np
@@ -34,6 +35,17 @@ def digits_for(low: float, high: float) -> int:
     if not 0 < span < np.inf:
         return 3
     return min(17, max(3, ceil(floor(log10(largest)) + 3 - log10(span))))
+
+
+def digits_that_rank(values: Iterable[float], most: int = 9) -> int:
+    """The significant digits with which no two of these numbers that differ look the same, 3 to `most`.
+
+    >>> digits_that_rank([0.5, 0.25]), digits_that_rank([0.99991, 0.99992, 0.99992])
+    (3, 5)
+    """
+    several = set(values)
+    fewer = (digits for digits in range(3, most) if len({f"{value:.{digits}g}" for value in several}) == len(several))
+    return next(fewer, most)
 
 
 def reading(value: float, low: float, high: float) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..channels.statistics import listed
 from ..errors import BadOption
+from ..picture.numbers import digits_that_rank, number
 from ..safe_text import counted
 from . import vectors
 from .halves import LARGEST
@@ -139,10 +140,19 @@ def similar_channels_table(store: Store, kept: Kept, at: int, *, by: str, count:
     values = values[np.isfinite(values[:, at])]
     if not len(values):
         raise BadOption(without_values(store, kept, at))
+    if len(values) >= vectors.COMPARED and values[:, at].min() == values[:, at].max():
+        much = number(float(values[0, at]))
+        raise BadOption(
+            f"the {by} of channel {kept.channels[at]} of {path_of(kept)} is {much} in every image: it goes with no other"
+        )
     found = vectors.correlations(np.broadcast_to(values[:, [at]], values.shape), values)
     order = [row for row in np.argsort(np.where(np.isnan(found), np.inf, -found), kind="stable") if row != at][:count]
     columns = {"channel": np.array(kept.channels)[order], "correlation": found[order]}
-    return Table(columns, f"like channel {kept.channels[at]} of {path_of(kept)} over {counted(len(values), 'image')}")
+    title = f"like channel {kept.channels[at]} of {path_of(kept)} by the {by} over {counted(len(values), 'image')}"
+    few = f"a correlation needs {vectors.COMPARED} images: NaN"
+    constant = "NaN: the channel is the same in every image, or the two share too few"
+    notes = [few] if len(values) < vectors.COMPARED else [constant] if np.isnan(found[order]).any() else []
+    return Table(columns, title, notes)
 
 
 def similar_images_table(store: Store, kept: Kept, row: int, *, by: str, count: int) -> Table:
@@ -163,7 +173,8 @@ def similar_images_table(store: Store, kept: Kept, row: int, *, by: str, count: 
     columns = {"image": [store.ids[at] for at in order], "cosine": found[order]}
     if any(store.labels):
         columns["label"] = [store.labels[at] for at in order]
-    return Table(columns, f"like {store.ids[row]} in {path_of(kept)}", left_out(whole))
+    title = f"like {store.ids[row]} in {path_of(kept)} by the {by}"
+    return Table(columns, title, left_out(whole), {"cosine": digits_that_rank(found[order])})
 
 
 def left_out(whole: np.ndarray) -> list[str]:
@@ -236,7 +247,7 @@ def compare_table(before: Store, after: Store, kept: Kept, other: Kept, *, by: s
         "deviation_after": tallies[1].deviation,
         "distance": vectors.js_distance(tallies[0].histogram, tallies[1].histogram),
     }
-    title = f"{path_of(kept)} before and after, over {counted(int(here.sum()), 'image')}; those that moved most first"
+    title = f"{by} of {path_of(kept)} before and after, over {counted(int(here.sum()), 'image')}; those that moved most first"
     notes = [*other_files(before, after), *other_input(before, after)]
     # A channel that is the same for all images in one store and not in the other has moved farthest.
     moved = np.where(np.isnan(columns["correlation"]), 2 * columns["distance"], 1 - columns["correlation"])

@@ -166,8 +166,8 @@ class Store(Contents):
     def similar_channels(self, layer: str | None, channel: int | str, *, by: str = "max", count: int = 10) -> Table:
         """The channels that react to the same images as one channel: by the correlation of their values over all images.
 
-        Images in which one of the two isn't finite are left out; NaN is that of a constant channel, and of fewer than three
-        images.
+        Images in which one of the two isn't finite are left out; NaN is that of another channel that is constant, and of fewer
+        than three images.
 
         >>> from layerscope.store.example import example_store
         >>> len(example_store().similar_channels("conv1", 2, count=3))
@@ -180,7 +180,7 @@ class Store(Contents):
             count: How many channels.
 
         Raises:
-            BadOption: The store holds statistics alone, or an invalid option.
+            BadOption: The channel is the same in every image, the store holds statistics alone, or an invalid option.
             LayerNotFound: The store has no such layer, or several.
             BadChannels: The store has no such channel of it.
         """

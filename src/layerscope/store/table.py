@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -40,11 +40,13 @@ class Table:
         columns: The columns by name, arrays or lists of one length.
         title: What the table is of, printed below it.
         notes: What else is to be said, a line each.
+        digits: The significant digits of numbers in columns that are printed with more than three.
     """
 
     columns: Mapping[str, Any]
     title: str = ""
     notes: Sequence[str] = ()
+    digits: Mapping[str, int] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.columns:
@@ -79,7 +81,7 @@ class Table:
             name: column[chosen] if isinstance(column, np.ndarray) else [column[row] for row in chosen]
             for name, column in self.columns.items()
         }
-        return Table(columns, self.title, self.notes)
+        return replace(self, columns=columns)
 
     def _rows(self, rows: Any) -> np.ndarray:
         """The numbers of rows that are given as such, or as how many."""
@@ -174,13 +176,16 @@ class Table:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(printable(name))}</th>" for name in self.columns)
         rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in _texts(row.values())) + "</tr>" for row in self
+            "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in self._texts(row)) + "</tr>" for row in self
         )
         foot = "<br>".join(html.escape(printable(line)) for line in self._foot())
         return (
             '<div style="max-height:30em;overflow:auto"><table style="text-align:right;font-variant-numeric:tabular-nums">'
             f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div><p>{foot}</p>"
         )
+
+    def _texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(_text(value, self.digits.get(name, 3)) for name, value in row.items())
 
     def _foot(self) -> list[str]:
         return [line for line in (self.title, *self.notes) if line]
@@ -189,7 +194,7 @@ class Table:
         count = len(self)
         rows = range(count) if most is None or count <= most else [*range(most // 2), *range(count - most // 2, count)]
         heads = tuple(map(printable, self.columns))
-        table = [heads, *map(_texts, (row.values() for row in self.take(list(rows))))]
+        table = [heads, *map(self._texts, self.take(list(rows)))]
         # A narrow terminal goes without the last columns.
         kept = columns_within(widths_of(table), width, tuple(range(len(heads) - 1, 0, -1)))
         lines = aligned(table, range(len(heads)), kept)
@@ -212,13 +217,9 @@ def _in_unicode(value: Any) -> Any:
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
-def _texts(values: Any) -> tuple[str, ...]:
-    return tuple(map(_text, values))
-
-
-def _text(value: Any) -> str:
+def _text(value: Any, digits: int) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
     if isinstance(value, float):
-        return number(value)
+        return number(value, digits)
     return "" if value is None else printable(str(value))

@@ -4,6 +4,7 @@ import io
 import re
 import sys
 import threading
+import time
 import types
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
@@ -12,7 +13,7 @@ import pytest
 
 import layerscope as ls
 from layerscope.core import progress_bar
-from layerscope.core.progress import progress, work
+from layerscope.core.progress import phase, progress, work
 from layerscope.testing import TinyBackend, tiny_model
 
 
@@ -233,3 +234,34 @@ def test_a_first_step_that_takes_long_is_seen_and_others_wait_for_their_end(term
         clock.seconds += 3
         step(0)
         assert screen.getvalue() == shown
+
+
+def until(condition):
+    """Waits for something that another thread does."""
+    end = time.monotonic() + 20
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    assert condition()
+
+
+def test_a_phase_that_takes_long_is_named_and_erased(terminal, monkeypatch):
+    monkeypatch.setattr(progress_bar, "PATIENCE", 0.01)
+    with terminal() as screen:
+        with phase("opening [the] model"):
+            until(lambda: "opening [the] model" in screen.text())
+            with phase("timing batches"), pytest.raises(ZeroDivisionError), phase("dividing"):
+                until(lambda: "timing batches" in screen.text() and "dividing" in screen.text() and 1 / 0)
+        assert screen.getvalue().rstrip("\r").endswith(("\x1b[2K", "\x1b[?25h"))
+    assert progress_bar.TerminalLine._screen is None
+
+
+def test_a_short_phase_shows_nothing_nor_does_one_that_nobody_sees(terminal, monkeypatch):
+    with terminal() as screen, phase("opening the model"):
+        pass
+    monkeypatch.setattr(progress_bar, "PATIENCE", 0.0)
+    with terminal() as screen, progress(print), phase("opening the model"):
+        time.sleep(0.05)
+    assert not screen.getvalue() and not [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
+    with redirect_stderr(io.StringIO()) as file, phase("opening the model"):
+        time.sleep(0.05)
+    assert not file.getvalue()

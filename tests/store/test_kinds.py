@@ -84,6 +84,14 @@ def test_rows_whose_files_are_gone_are_listed(photos):
     assert is_missing(caught.value)
 
 
+@pytest.mark.parametrize("blank", ["", ",", " , ", "   "])
+def test_blank_rows_of_a_list_are_none(photos, blank):
+    rows = ["path,label", "photos/0.png,cat", "photos/1.png,dog"]
+    listing = listed(photos, "".join(f"{blank}\n{row}\r\n" for row in rows) + blank)
+    assert [(sample.id, sample.label) for sample in listing] == [("photos/0.png", "cat"), ("photos/1.png", "dog")]
+    assert len(listed(photos, f"\n{blank}\nphotos/0.png\n{blank}\nphotos/1.png\n")) == 2
+
+
 def test_hostile_names_in_lists(photos):
     names = (b"caf\xe9.png", "日 本.png".encode(), b"a,b.png", b"line\nbreak.png")
     for number, name in enumerate(names):
@@ -93,8 +101,10 @@ def test_hostile_names_in_lists(photos):
 
 
 def test_lists_that_are_damaged_name_the_row(photos):
-    with raises(BadOption, "list.csv", "row 2"):
+    with raises(BadOption, "list.csv", "line 3"):
         listed(photos, "path,label\nphotos/0.png,cat\n,dog\n")
+    with raises(BadOption, "list.csv", "line 6"):
+        listed(photos, 'path,label\n\n"photos/0.png","a\ncat"\n , \n,dog\n')
     with raises(BadOption, "list.csv"):
         listed(photos, "path,label\n")
     with raises(BadOption, "list.csv"):

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ..store.store import Store
 
 SOURCES = (
-    "a folder, glob or files; a .csv or .parquet with a column of paths; tars of WebDataset; a data set that Hugging Face's"
-    " save_to_disk wrote; videos with --frames or --fps"
+    "a folder, glob or files; a .csv, .tsv or .parquet with a column of paths; tars of WebDataset; a data set that Hugging"
+    " Face's save_to_disk wrote; videos with --frames or --fps"
 )
 
 
@@ -213,11 +213,11 @@ def _summary(store: Store) -> list[str]:
     about = store.provenance["runs"][-1]
     counts = store.outcomes
     new = sum(counts.values()) - about["already"]
-    seconds = max(about["seconds"], 1e-3)
+    seconds = max(about["units_took"]["clock"], 1e-3)
     words = [f"{count:,} {word}" for word, count in counts.items() if count]
     lines = [f"{counted(store.plan.images, 'image')} in {store.storage}: {', '.join(words)}"]
     if new:
-        lines.append(f"{new:,} in {seconds:,.1f} s, {new / seconds:,.0f} a second")
+        lines.append(f"{new:,} in {seconds:,.1f} s, {new / seconds:,.0f} a second; {about['seconds']:,.1f} s in all")
     if about["changed"]:
         lines.append(f"changed since, done again: {_some(about['changed'])}")
     if about["damaged"]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import TypeVar
 
-from .progress_bar import REFRESH, Bar, is_seen
+from .progress_bar import REFRESH, Bar, Notice, is_seen, is_terminal
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,26 @@ def work(
             step(total - done)
     finally:
         bar.close()
+
+
+@contextmanager
+def phase(what: str) -> Iterator[None]:
+    """Around something that can't be divided and must be done in this thread: a terminal names it after two seconds.
+
+    Nothing is counted, so an observer isn't told of it.
+
+    >>> with phase("opening the model"):
+    ...     6 * 7
+    42
+    """
+    if _OBSERVER.get() is not None or not is_terminal():
+        yield
+        return
+    note = Notice(what)
+    try:
+        yield
+    finally:
+        note.close()
 
 
 def watched(call: Callable[[], Result], what: str) -> Result:

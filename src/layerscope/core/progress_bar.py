@@ -1,7 +1,8 @@
 """The bar of work that takes long, in a terminal or a notebook, with the time that is left.
 
 It appears once the work is known to take more than `PATIENCE`: after the first step, whose time tells that of all, or after
-those seconds. It is drawn when a step is done, by no thread of its own, and leaves nothing behind. Where stderr isn't a
+those seconds. It is drawn when a step is done, by no thread of its own, and leaves nothing behind. A notice alone, of work
+without steps, is drawn by a timer. Where stderr isn't a
 terminal there is none, nor for work in other threads than the main one.
 """
 
@@ -72,14 +73,46 @@ class Bar:
             self._line = None
 
 
+class Notice:
+    """A line without a count, which a terminal shows once work has taken `PATIENCE`, while the main thread is busy with it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._line: TerminalLine | None = None
+        self._closed = False
+        self._timer = threading.Timer(PATIENCE, self._show)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _show(self) -> None:
+        with _DRAWN:
+            if not self._closed:
+                self._line = TerminalLine()
+                self._line.draw(0, None, self.text)
+
+    def close(self) -> None:
+        with _DRAWN:
+            self._timer.cancel()
+            self._closed = True
+            if self._line is not None:
+                self._line.close()
+
+
 _SHOWN: list[Bar] = []
+_DRAWN = threading.RLock()  # the screen, which a notice shows itself on from a thread of its own
 
 
 def is_seen() -> bool:
     """Whether there is someone to see a bar: a notebook, or a terminal at stderr, and the main thread works for them."""
     if threading.current_thread() is not threading.main_thread():
         return False
-    return in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+    return in_notebook() or is_terminal()
+
+
+def is_terminal() -> bool:
+    """Whether this is the main thread, and what it writes to stderr is seen in a terminal."""
+    main = threading.current_thread() is threading.main_thread()
+    return main and not in_notebook() and sys.stderr is not None and sys.stderr.isatty()
 
 
 def in_notebook() -> bool:
@@ -119,9 +152,10 @@ class TerminalLine:
     _screen: Any = None
 
     def __init__(self) -> None:
-        if TerminalLine._screen is None:
-            TerminalLine._screen = _screen()
-        self.task = self._screen.add_task("", total=None)
+        with _DRAWN:
+            if TerminalLine._screen is None:
+                TerminalLine._screen = _screen()
+            self.task = self._screen.add_task("", total=None)
 
     def draw(self, done: int, total: int | None, text: str) -> None:
         self._screen.update(self.task, completed=done, total=total, description=text)
@@ -129,10 +163,11 @@ class TerminalLine:
         self._screen.refresh()
 
     def close(self) -> None:
-        self._screen.remove_task(self.task)
-        if not self._screen.tasks:
-            self._screen.stop()
-            TerminalLine._screen = None
+        with _DRAWN:
+            self._screen.remove_task(self.task)
+            if not self._screen.tasks:
+                self._screen.stop()
+                TerminalLine._screen = None
 
 
 def _screen() -> Any:

@@ -21,11 +21,15 @@ WHAT = "the manifest of a scan"
 
 @dataclass(frozen=True)
 class Unit:
-    """Consecutive samples that are processed together: one shard of each array. `first` is the row of the first one."""
+    """Consecutive samples that are processed together: one shard of each array.
+
+    `first` is the row of the first one; `held` are those, counted from there, of which the store has results already.
+    """
 
     number: int
     first: int
     samples: Listing
+    held: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)

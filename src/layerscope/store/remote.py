@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import BadOption, one_line
-from .storage import Storage
+from .storage import LOCK, Storage
 
-LOCK = "lock"
 BEAT = 10.0  # seconds after which the holder of a lock says that it is still there
 STALE = 3 * BEAT  # without a word for so long, a holder is gone
 THROUGH_OBSTORE = ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https")

@@ -112,6 +112,11 @@ class Listing(Sequence[Sample]):
             yield row if label is None else {**row, "label": label}
 
     @property
+    def sources(self) -> Sequence[str]:
+        """Where each is read from, see `Sample.source`."""
+        return self._sources
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The labels that occur, sorted."""
         return tuple(sorted(self._names[code] for code in np.unique(self._codes) if code >= 0))

@@ -9,14 +9,15 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..backends.common.run import keep_random_state
 from ..checks import flag, keywords, one_of, optional_whole, real, whole
-from ..core.progress import work
+from ..core.progress import phase, work
 from ..errors import BadOption, LayerscopeWarning, caller_level
 from ..inputs.recipe import READY
 from ..scope.open import scope_of
@@ -31,9 +32,10 @@ from .manifest import read_manifest, units, write_manifest
 from .plan import DTYPES, KEEPS, PROVENANCE, Plan, differences, recipe_fields
 from .probe import Probe, look
 from .receipts import Receipt
+from .refusals import check_images, check_place, listed, would_lose
 from .samples import Listing, list_samples
 from .state import State, outcomes, state_of
-from .storage import Storage, storage_of
+from .storage import LOCK, Storage, storage_of
 from .store import Store, open_store
 from .summary import write_summary
 from .unit import Spec
@@ -83,15 +85,16 @@ def scan(
 
     Args:
         model: As for `open`, or a `Scope`, which then brings all that opening takes.
-        images: A folder, a glob, files, a `.csv` or `.parquet` with a column of paths, tars of WebDataset, a data set that
-            Hugging Face's `save_to_disk` wrote, `ls.video(...)`, or arrays.
+        images: A folder, a glob, files, a `.csv`, `.tsv` or `.parquet` with a column of paths, tars of WebDataset, a data set
+            that Hugging Face's `save_to_disk` wrote, `ls.video(...)`, or arrays.
         layers: As for `capture`.
         store: The folder of the store, made where it isn't there, or a URL such as `s3://bucket/run`.
         keep: What is kept of each image: `"pooled"` (mean, maximum and its place for each channel), `"maps"` (the maps, and
             that), or `"stats"` (nothing but the statistics of all images).
-        dtype: The type of kept maps, `"float16"`, `"float32"` or `"uint8"`, which holds each map in 253 steps from its smallest
-            to its largest value, and is read as float32. `"float16"` is refused where the first images already have values that
-            it can't hold, and warned of where later ones do. Statistics are those of the model's own values.
+        dtype: The type of kept maps, with `keep="maps"` alone: `"float16"`, `"float32"` or `"uint8"`, which holds each map in
+            253 steps from its smallest to its largest value, and is read as float32. `"float16"` is refused where the first
+            images already have values that it can't hold, and warned of where later ones do. Statistics are those of the
+            model's own values.
         channels: Keep only these, as for `capture`.
         top: How many images with the largest values are remembered for each channel.
         batch: How many images at a time; `None`: as many as are fastest and fit, found once and stored. Another batch rounds
@@ -114,7 +117,8 @@ def scan(
 
     Raises:
         BadOption: The store holds a scan that another model, preprocessing or choice of layers has made (the message names
-            the difference), another scan is writing to it, the disk is full, or a large scan isn't agreed to.
+            the difference) or is of other images, another scan is writing to it, results of images that are gone would be
+            lost, the disk is full, or a large scan isn't agreed to.
         LibraryMissing: zarr isn't installed.
         LayerscopeError: As `open` and `capture` raise.
     """
@@ -122,21 +126,32 @@ def scan(
     one_of("keep", keep, KEEPS)
     one_of("dtype", dtype, DTYPES)
     one_of("engine", engine, ENGINES)
+    if keep != "maps" and dtype != DTYPES[0]:
+        raise BadOption(
+            f"{option('dtype', dtype)} is the type of kept maps, and {option('keep', keep)} keeps none",
+            f"leave it out, or give {option('keep', 'maps')}",
+        )
     _check_cluster(engine, address, gpus_per_worker)
     for name, value in (("top", top), ("unit", unit), ("workers", workers)):
         whole(name, value)
     storage = storage_of(store)
+    wanted = Wanted(keep, dtype, top, unit, optional_whole("batch", batch))
     opening = {"weights": weights, "preprocess": preprocess, "size": size, "labels": labels, "backend": backend}
     opening |= {"device": device, "trust": flag("trust", trust)}
-    scope = scope_of(model, **opening)
-    if scope.preprocess == READY:
-        raise BadOption(
-            f"a scan reads images, and {option('preprocess', None)} takes batches that are ready: leave it out"
-        )
-    listing = list_samples(images, labels=labels_from, column=column)
-    wanted = Wanted(keep, dtype, top, unit, optional_whole("batch", batch))
     start = time.time()
-    with keep_random_state(), storage.locked():
+    with ExitStack() as held:
+        if begun := storage.has(LOCK):  # so that a scan that is at work is told of before the model is opened
+            held.enter_context(storage.locked())
+        listing = _listed(storage, images, wanted, labels=labels_from, column=column)
+        with phase("opening the model"):
+            scope = scope_of(model, **opening)
+        if scope.preprocess == READY:
+            raise BadOption(
+                f"a scan reads images, and {option('preprocess', None)} takes batches that are ready: leave it out"
+            )
+        held.enter_context(keep_random_state())
+        if not begun:
+            held.enter_context(storage.locked())
         storage.sweep()
         question = Question(layers, channels)
         done = _Scan(scope, storage, question).resumed(listing, wanted)
@@ -161,6 +176,26 @@ def scan(
     for note in made.notes:
         warnings.warn(LayerscopeWarning(note), stacklevel=caller_level())
     return made
+
+
+def _listed(storage: Storage, images: Any, wanted: Wanted, *, labels: str | None, column: str | None) -> Listing:
+    """What is given. Raises `BadOption` where that can be told, without a model, not to be for this store."""
+    with phase("listing the images"):
+        listing = list_samples(images, labels=labels, column=column)
+    check_place(storage, images, listing)
+    if (old := Plan.read(storage)) is not None:
+        now = replace(old, keep=wanted.keep, dtype=wanted.dtype, top=wanted.top, unit=wanted.unit)
+        _check_same(storage, old, now)
+        check_images(storage, listing)
+    return listing
+
+
+def _check_same(storage: Storage, old: Plan, now: Plan) -> None:
+    if wrong := differences(old, now):
+        raise BadOption(
+            f"{storage} holds a scan of another kind: {'; '.join(wrong)}",
+            f"give another {option('store')}, or ask for the same as then",
+        )
 
 
 class Pace:
@@ -236,7 +271,8 @@ class _Scan:
         old = Plan.read(self.storage)
         samples = listing.continued(read_manifest(self.storage)) if old else listing
         batch = wanted.batch or (old.batch if old else None)
-        seen = look(self.scope, samples, self.question, batch=batch, unit=wanted.unit)
+        with phase("running the first images" if batch else "timing batches"):
+            seen = look(self.scope, samples, self.question, batch=batch, unit=wanted.unit)
         about, input = provenance(self.scope), self.scope.plan
         plan = Plan(
             model=about["model"],
@@ -265,13 +301,13 @@ class _Scan:
             raise BadOption(
                 f"maps kept as float16 aren't those of the model: {layers}", f"give {option('dtype', 'float32')}"
             )
-        if old is not None and (wrong := differences(old, plan)):
-            raise BadOption(
-                f"{self.storage} holds a scan of another kind: {'; '.join(wrong)}",
-                f"give another {option('store')}, or ask for the same as then",
-            )
+        if old is not None:
+            _check_same(self.storage, old, plan)
         with work(len(samples), "images looked at") as step:
             state = state_of(self.storage, plan, samples, step=step) if old else _everything(samples, plan)
+        if state.lost:
+            why = f"units are done again as a whole (here: {listed(state.why, '; ')})"
+            raise would_lose(self.storage, state.lost, why)
         return Resumed(plan, samples, state, seen)
 
 

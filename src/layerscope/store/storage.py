@@ -16,6 +16,7 @@ from ..files import open_regular
 from ..writing import sweep, write_durably
 from .lock import locked
 
+LOCK = "lock"
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
 
 
@@ -42,6 +43,14 @@ class Storage(ABC):
     @abstractmethod
     def modified(self, name: str) -> float:
         """When it was last written, in seconds since 1970, by the clock of the place."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        try:
+            self.modified(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     @abstractmethod
     def delete(self, name: str) -> None:
@@ -108,7 +117,7 @@ class Folder(Storage):
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        with locked(self.path("lock"), self.root):
+        with locked(self.path(LOCK), self.root):
             yield
 
     def zarr(self) -> Any:

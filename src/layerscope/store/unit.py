@@ -30,7 +30,8 @@ from .manifest import Unit
 from .passing import Largest, Passing
 from .plan import Kept, Plan
 from .quantised import codes_of, lowest
-from .receipts import Outcome, Receipt, checksum, name_of
+from .receipts import DONE, Outcome, Receipt, checksum, name_of
+from .refusals import would_lose
 from .storage import Storage
 from .tally import encode
 
@@ -170,7 +171,13 @@ class Filled:
                 self.maps[kept.name][rows] = narrow if self.plan.dtype == "float16" else values
 
     def write(self, storage: Storage) -> Receipt:
-        """Write the shards, then the tally, and last the receipt."""
+        """Write the shards, then the tally, and last the receipt.
+
+        Raises `BadOption`, and the files of before stay, where an image can't be read any more that they have results of.
+        """
+        again = [self.outcomes[row] for row in self.unit.held]
+        if lost := [image.id for image in again if image.outcome != DONE and not image.digest]:
+            raise would_lose(storage, lost, f"unit {self.unit.number} was to be done again, and stays as it was")
         files: dict[str, tuple[int, str]] = {}
 
         def put(name: str, data: bytes | None) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count, islice
 from typing import Any, TextIO
 
 from ...errors import BadOption, LibraryMissing, near
@@ -38,7 +39,8 @@ PATHS = (
 LABELS = ("classname", "labelname", "label", "class", "category", "target", "labels")
 SEPARATORS = ",;\t|"
 
-Reader = tuple[list[str], Callable[[Sequence[int]], Iterator[Sequence[Any]]]]  # names, and the cells of some columns
+# The names of columns, and of some of them the cells: where each row is, in words, and what is in it.
+Reader = tuple[list[str], Callable[[Sequence[int]], Iterator[tuple[str, Sequence[Any]]]]]
 
 
 def is_list(name: str) -> bool:
@@ -54,12 +56,10 @@ def rows_of_list(path: str, labels: str | None, column: str | None) -> Rows:
         place = path_column(name, names, column)
         label = label_column(name, names, labels, but=place)
         places = [place] if label is None else [place, label]
-        for number, (text, *others) in enumerate(cells(places), start=1):
+        for where, (text, *others) in cells(places):
             if not isinstance(text, str) or not text:
                 what = f"{type(text).__name__} {text!r}"[:40] if text else "nothing"
-                raise BadOption(
-                    f"{name}: row {number} has {what} in the column {names[place]!r}, and no path of a file"
-                )
+                raise BadOption(f"{name}: {where} has {what} in the column {names[place]!r}, and no path of a file")
             check_local(text)
             rows.add(text, size=size_of(os.path.join(folder, text)), label=label_text(*others))
     if not rows.sources:
@@ -114,7 +114,7 @@ def _listed(names: Sequence[str]) -> str:
 # ---- text ------------------------------------------------------------------------------------------------------------
 def _csv(path: str) -> Reader:
     with _lines(path) as (file, separator):
-        names = next(csv.reader(file, delimiter=separator, skipinitialspace=True), [])
+        names = next((line for _, line in _rows(file, separator)), [])
     paths = [number for number, cell in enumerate(names) if is_image(os.path.basename(cell))]
     bare = len(paths) == 1 and not any(
         _plain(cell) in PATHS for cell in names
@@ -125,16 +125,21 @@ def _csv(path: str) -> Reader:
         if len(names) == 2:
             names[1 - paths[0]] = "label"
 
-    def cells(places: Sequence[int]) -> Iterator[Sequence[Any]]:
+    def cells(places: Sequence[int]) -> Iterator[tuple[str, Sequence[Any]]]:
         with _lines(path) as (file, separator):
-            lines = csv.reader(file, delimiter=separator, skipinitialspace=True)
-            if not bare:
-                next(lines)
-            for line in lines:
-                if line:
-                    yield [line[place] if place < len(line) else None for place in places]
+            for number, line in islice(_rows(file, separator), 0 if bare else 1, None):
+                yield f"line {number}", [line[place] if place < len(line) else None for place in places]
 
     return names, cells
+
+
+def _rows(file: TextIO, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows that have something in them, each with the line of the file that it begins in, counted from 1."""
+    reader, begin = csv.reader(file, delimiter=separator, skipinitialspace=True), 1
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield begin, cells
+        begin = reader.line_num + 1
 
 
 @contextmanager
@@ -144,7 +149,7 @@ def _lines(path: str) -> Iterator[tuple[TextIO, str]]:
         encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         file.seek(0)
         text = io.TextIOWrapper(file, encoding, "surrogateescape", newline="")
-        first = text.readline()
+        first = next((line for line in iter(text.readline, "") if line.strip()), "")
         text.seek(0)
         yield text, "\t" if path.lower().endswith(".tsv") else max(SEPARATORS, key=first.count)
 
@@ -160,11 +165,12 @@ def _parquet(path: str) -> Reader:
     with open_regular(path, what="list") as file:
         names = list(parquet.ParquetFile(file).schema_arrow.names)
 
-    def cells(places: Sequence[int]) -> Iterator[Sequence[Any]]:
+    def cells(places: Sequence[int]) -> Iterator[tuple[str, Sequence[Any]]]:
         wanted = [names[place] for place in places]
         with open_regular(path, what="list") as file:
+            numbers = count(1)
             for batch in parquet.ParquetFile(file).iter_batches(columns=wanted):
                 columns = [batch.column(name).to_pylist() for name in wanted]
-                yield from zip(*columns, strict=True)
+                yield from ((f"row {next(numbers)}", row) for row in zip(*columns, strict=True))
 
     return names, cells

@@ -114,11 +114,13 @@ class Memory:
 
     def content(self, source: str, limit: int | None = None) -> Any:
         """The image of that number."""
+        if int(source) not in self.items:
+            raise not_there(f"image {source} isn't among those that are given")
         return self.items[int(source)]
 
     def only(self, sources: Iterable[str]) -> Memory:
         """An origin of some of them, which can be sent elsewhere without the others."""
-        return Memory({number: self.items[number] for number in map(int, sources)})
+        return Memory({number: self.items[number] for number in map(int, sources) if number in self.items})
 
 
 Origin = Files | Table | Memory
@@ -142,6 +144,13 @@ def frame_of(source: str) -> tuple[str, int] | None:
     """The video and the number of the frame, where a source is one."""
     match = FRAME.fullmatch(source)
     return (match[1], int(match[2])) if match is not None and is_video(match[1]) else None
+
+
+def not_there(text: str) -> ImageNotReadable:
+    """The error that says that there is no such image, where no file system says it."""
+    error = ImageNotReadable(text)
+    error.__cause__ = FileNotFoundError(errno.ENOENT, text)
+    return error
 
 
 def is_missing(error: BaseException) -> bool:

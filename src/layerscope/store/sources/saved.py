@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import BadOption, ImageNotReadable, LibraryMissing
 from ...files import parsing
 from .lists import PATHS, label_column, label_text, path_column
-from .origins import Files, Table
+from .origins import Files, Table, not_there
 from .texts import Rows
 
 MARKS = ("dataset_dict.json", "state.json")  # of several splits, and of one
@@ -54,9 +54,12 @@ def _labels(data: Any, column: str) -> list[str | None]:
 
 
 def cell(origin: Table, source: str) -> Any:
-    """The bytes of the image in a row, or the image. Raises `ImageNotReadable` where the row has none."""
+    """The bytes of the image in a row, or the image. Raises `ImageNotReadable` where the row isn't there or has none."""
     split, _, row = source.rpartition("/")
-    data = _column(origin.root, _stamp(origin.root), split, origin.column)
+    stamp = _stamp(origin.root)
+    if split not in (splits := _splits(origin.root, stamp)) or int(row) >= len(splits[split]):
+        raise not_there(f"row {source} isn't there any more")
+    data = _column(origin.root, stamp, split, origin.column)
     value = data[int(row)][origin.column]
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")

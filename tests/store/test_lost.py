@@ -12,6 +12,7 @@ from helpers.stores import contents, small_scan, write_images
 from helpers.wording import raises
 from layerscope.store import scan
 from layerscope.store.arrays import import_zarr
+from layerscope.store.storage import Folder
 
 
 @pytest.fixture
@@ -44,14 +45,39 @@ def test_new_images_beside_ones_that_are_gone_are_refused_before_anything_is_wri
     assert len(means(made)) == 13 and not np.isnan(means(made)).any()
 
 
-def test_new_images_of_a_new_unit_leave_those_that_are_gone_alone(images, store):
+def maps_of(store, row):
+    """The maps of an image that the last stage has left, by layer and channel."""
+    places = [(kept.name, channel) for kept in store.plan.layers for channel in kept.channels]
+    maps = {place: store.gallery.map(*place, row) for place in places}
+    return {place: values for place, values in maps.items() if values is not None}
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_new_images_of_a_new_unit_leave_those_that_are_gone_alone(images, store, monkeypatch, interrupted):
     for number in range(12, 16):
         shutil.copy(images / f"{number - 12}.png", images / f"{number}.png")
-    old = means(small_scan(images, store))
+    first = small_scan(images, store)
+    old, photo, shown = means(first), first.gallery.photo(9), maps_of(first, 9)
+    assert photo is not None and shown
     (images / "9.png").unlink()
     shutil.copy(images / "0.png", images / "new.png")
+    if interrupted:  # once the first part of the last stage is written over
+        put = Folder.put
+
+        def full(storage, name, data):
+            put(storage, name, data)
+            if name == "top/receipts/000000.json":
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Folder, "put", full)
+        with pytest.raises(KeyboardInterrupt):
+            small_scan(images, store)
+        monkeypatch.undo()
     made = small_scan(images, store)
-    assert np.array_equal(means(made)[:16], old) and made.outcomes["done"] == 1 and not made.failures
+    assert np.array_equal(means(made)[:16], old) and not made.failures and not (store / "top/gone.npz").exists()
+    assert np.array_equal(made.gallery.photo(9), photo)
+    again = maps_of(made, 9)
+    assert again.keys() >= shown.keys() and all(np.array_equal(again[key], shown[key]) for key in shown)
 
 
 def test_a_changed_image_and_damage_beside_one_that_is_gone_are_refused(images, store):

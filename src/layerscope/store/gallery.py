@@ -26,6 +26,8 @@ from ..inputs import preprocess
 from ..inputs.photo import Photo
 from ..inputs.photo import read as read_photo
 from .ahead import read_ahead
+from .gone import NAME as GONE
+from .gone import carried, is_gone, map_of
 from .halves import narrow
 from .held import BINS, FOLDER, INDEX, Part, all_rows, parts_of
 from .passing import Pairs, forget, passed, sample_rows
@@ -103,22 +105,31 @@ class Gallery:
         same = about is not None and about["of"] == self.of and about["rows"] == list(part.rows)
         return same and not list(damage(self.spec.storage, about or {}))
 
-    def sweep(self) -> None:
-        """Remove parts of another summary that had more of them."""
-        names = {INDEX, *(name for part in self.parts for name in (part.name, part.receipt))}
+    def sweep(self, *, but: str) -> None:
+        """Remove parts of another summary that had more of them, and whatever else isn't of this one `but` that file."""
+        names = {INDEX, but, *(name for part in self.parts for name in (part.name, part.receipt))}
         for name in self.spec.storage.sizes(FOLDER):
             if name not in names:
                 self.spec.storage.delete(name)
 
-    def fill(self, part: Part, scope: Scope, step: Callable[[int], None]) -> None:
-        """Read the images of a part, find the maps that are shown of them, and write both."""
+    def gone(self, parts: Sequence[Part]) -> set[int]:
+        """The rows of these parts whose images have results and can't be read now."""
+        rows = (row for part in parts for row in part.rows)
+        return {row for row in rows if self._outcome(row).outcome == DONE and is_gone(self.samples[row])}
+
+    def fill(self, part: Part, scope: Scope, step: Callable[[int], None], *, before: Mapping[str, np.ndarray]) -> None:
+        """Read the images of a part, find the maps that are shown of them, and write both; of those gone, as `before`."""
         spec, held = self.spec, self._photos(part.rows, scope, step)
+        entries = (f"{kind}/{row}" for row in part.rows for kind in ("photos", "inputs"))
+        held |= {entry: before[entry] for entry in entries if entry in before and entry not in held}
         maps: dict[tuple[str, int], list[tuple[int, np.ndarray]]] = {}
         for unit, group in groupby(part.rows, lambda row: row // spec.plan.unit):
             pairs = self._pairs(list(group))
             for name, found in self._maps(unit, pairs, scope).items():
                 for row, channel, one in zip(*pairs[name], found, strict=True):
-                    if not np.isnan(one).all():  # else the image is gone
+                    if np.isnan(one).all():  # the image is gone
+                        one = map_of(before, row, name, channel)
+                    if one is not None:
                         maps.setdefault((name, int(channel)), []).append((int(row), one))
         for (name, channel), shown in sorted(maps.items(), key=lambda item: item[0]):
             held[f"rows/{name}/{channel}"] = np.array([row for row, _ in shown], np.int64)
@@ -201,14 +212,17 @@ class Gallery:
 def write_gallery(spec: Spec, samples: Listing, scope: Scope, receipts: Mapping[int, Receipt]) -> None:
     """Do the parts of the stage that aren't done."""
     gallery = Gallery.of_scan(spec, samples, receipts)
-    gallery.sweep()
+    missing = gallery.missing()
+    before = carried(spec.storage, gallery.gone(missing))
+    gallery.sweep(but=GONE if before else "")
     index = packed(dict(gallery.shown))
     if not _holds(spec.storage, INDEX, index):
         spec.storage.put(INDEX, index)
-    missing = gallery.missing()
     with work(sum(len(part.rows) for part in missing), "top images") as step:
         for part in missing:
-            gallery.fill(part, scope, step)
+            gallery.fill(part, scope, step, before=before)
+    if before:
+        spec.storage.delete(GONE)
     forget(spec.storage)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..files import parsing
 from .samples import Listing, Sample
-from .sources.origins import FRAME, MEMBER, Files
+from .sources.origins import Files, file_of
 from .storage import Storage
 
 NAME = "manifest.jsonl.gz"
@@ -84,9 +84,8 @@ def may_have_changed(sample: Sample, moment: float) -> bool:
     """
     if not isinstance(sample.origin, Files):
         return True
-    within = MEMBER.fullmatch(sample.source) or FRAME.fullmatch(sample.source)
     try:
-        about = os.stat(os.path.join(sample.origin.root, within[1] if within else sample.source))
+        about = os.stat(os.path.join(sample.origin.root, file_of(sample.source)))
     except (OSError, ValueError):
         return False
     return max(about.st_mtime, about.st_ctime) >= moment

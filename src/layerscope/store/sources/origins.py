@@ -140,6 +140,18 @@ def origin_of(about: dict[str, Any]) -> Origin:
     raise BadOption("images that were given as arrays or PIL images lie in no file: give them again")
 
 
+def file_of(source: str) -> str:
+    """The file that a source lies in: its own, a tar or a video.
+
+    >>> file_of("cat/1.jpg"), file_of("x-000.tar@512+20480"), file_of("clip.mp4#30")
+    ('cat/1.jpg', 'x-000.tar', 'clip.mp4')
+    """
+    if (member := MEMBER.fullmatch(source)) is not None:
+        return member[1]
+    frame = frame_of(source)
+    return source if frame is None else frame[0]
+
+
 def frame_of(source: str) -> tuple[str, int] | None:
     """The video and the number of the frame, where a source is one."""
     match = FRAME.fullmatch(source)

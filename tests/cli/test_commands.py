@@ -411,7 +411,16 @@ def test_wrong_usage_exits_2(capsys, arguments):
 def test_the_help_names_every_file_and_library_that_open_takes():
     for spec in SPECS:
         for name in (*spec.suffixes, *(f"{library}:" for library in spec.libraries)):
-            assert name in cli.EPILOG
+            assert name in cli.MODELS
+
+
+@pytest.mark.parametrize("command", ["layers", "show", "view", "report", "scan", "check", "top", "demo"])
+def test_the_help_tells_what_a_model_is_where_one_is_given(capsys, command):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    usage, _, rest = capsys.readouterr().out.partition("\n\n")
+    assert ("MODEL" in usage) == ("MODEL is one of" in rest)
+    assert "exit codes: 0 done" in rest
 
 
 def test_help_and_version_load_nothing_heavy():

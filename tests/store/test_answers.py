@@ -9,6 +9,7 @@ import layerscope as ls
 from helpers.stores import OPENING, small_scan, small_store, write_images
 from helpers.wording import raises
 from layerscope import BadChannels, BadOption, LayerNotFound
+from layerscope.cli import main
 from layerscope.store.store import open_store
 from layerscope.store.table import Table
 from layerscope.testing import tiny_model
@@ -222,6 +223,18 @@ def test_a_layer_that_one_of_two_stores_lacks_is_missed_in_that_one(store, folde
         store.compare(one, "conv2")
     with raises(LayerNotFound, "this store has no layer 'conv2'"):
         one.compare(store, "conv2")
+
+
+def test_the_words_that_chose_layers_of_a_scan_name_them_in_its_store(store, folder):
+    one = small_scan(folder / "images", folder / "of_last", ["last"])
+    assert one.stats("last").title == one.stats(one.layers[0]).title
+    assert "of conv2 in" in store.stats("last").title
+    assert "of conv1 in" in store.stats("*1").title
+    with raises(LayerNotFound, "'kind:Conv' names conv1, conv2: give one of them"):
+        store.stats("kind:Conv")
+    with raises(LayerNotFound, "no layer 'kind:Dense'"):
+        store.stats("kind:Dense")
+    assert main(["top", str(folder / "of_last"), "-l", "last", "-c", "0", "-o", str(folder / "last.png")]) == 0
 
 
 def test_stores_of_images_in_other_sizes_are_compared_with_a_remark(store, folder):

@@ -148,6 +148,8 @@ def test_the_command_draws_them_and_lists_channels(folder, store, capsys):
     assert table.read_text().startswith("channel,min")
     assert main(["top", str(folder / "store"), "-l", "conv9", "-c", "2"]) == 1
     assert "conv1, conv2" in capsys.readouterr().err
+    assert main(["top", str(folder / "store")]) == 1
+    assert "the store holds 2 layers, conv1, conv2: choose one with -l" in capsys.readouterr().err
 
 
 def test_the_padding_of_a_letterbox_has_its_colour_on_the_photo(folder):

@@ -26,7 +26,7 @@ IMAGES = (
     " name"
 )
 
-EPILOG = """\
+MODELS = """\
 MODEL is one of
   demo                     the embedded network
   FILE                     .onnx, .tflite, .keras, .h5, .hdf5, .pt2; .pt and .pth (pickles) only with --trust
@@ -37,8 +37,9 @@ MODEL is one of
   hf:FOLDER, hf:NAME       of transformers, from a folder or the cache on this machine
   package.module:factory   a function that builds the model (--weights gives it its weights)
 
-exit codes: 0 done, 1 an error, 2 wrong usage, 3 done but some images were skipped
 """
+EXIT_CODES = "exit codes: 0 done, 1 an error, 2 wrong usage, 3 done but some images were skipped\n"
+WITHOUT_MODEL = ("demo", "check", "top")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     top = arguments.Parser(
         prog="layerscope",
         description="See what any layer of a trained vision model produces.",
-        epilog=EPILOG,
+        epilog=MODELS + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"layerscope {__version__}")
@@ -248,8 +249,9 @@ def _add_output(show: argparse.ArgumentParser) -> None:
 
 
 def _command(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    epilog = EXIT_CODES if name in WITHOUT_MODEL else MODELS + EXIT_CODES
     added: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=text, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        name, help=text, description=text, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     added.set_defaults(run=run)
     return added

@@ -72,6 +72,8 @@ def image_index(ids: Sequence[str], image: int | str, *, of: str = "this map") -
         raise BadOption(f"image={image!r}: {of} has {held}")
     some = named or list(range(count))
     names = ", ".join(repr(ids[index]) for index in some[:MOST_NAMED]) + (", …" if len(some) > MOST_NAMED else "")
+    if not named and count > MOST_NAMED:
+        raise BadOption(f"image={image!r}: {of} has {held}, none of this name{near(image, ids[:MOST_COMPARED])}")
     if named:
         raise BadOption(f"image={image!r} is a part of {len(named)} names: give one of them ({names})")
     raise BadOption(f"image={image!r}: {of} has {held} ({names}){near(image, ids[:MOST_COMPARED])}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.feature_map import FeatureMap
+from ..core.selection import choose
 from ..core.tables import library
 from ..core.words import image_index
 from ..errors import BadChannels, BadOption, LayerNotFound, near
@@ -33,7 +34,7 @@ def path_of(kept: Kept) -> str:
 
 
 def layer_named(plan: Plan, name: Any, of: str = "the store") -> Kept:
-    """The layer of that path, or the only one that a part of its path names; `None` where the store holds one layer alone.
+    """The layer of that path, or the only one that a part of its path or a rule names; `None` where there is one alone.
 
     `of` says in messages what has these layers.
     """
@@ -42,7 +43,7 @@ def layer_named(plan: Plan, name: Any, of: str = "the store") -> Kept:
     paths = [path_of(kept) for kept in plan.layers]
     if isinstance(name, str):
         exact = [kept for kept in plan.layers if name in (path_of(kept), *kept.layer.aliases)]
-        fitting = exact or [kept for kept in plan.layers if name and name in path_of(kept)]
+        fitting = exact or _by_rule(plan, name) or [kept for kept in plan.layers if name and name in path_of(kept)]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
@@ -52,6 +53,17 @@ def layer_named(plan: Plan, name: Any, of: str = "the store") -> Kept:
         way = by_surface("layer=", "-l", "the list of layers")
         raise LayerNotFound(f"{of} holds {len(paths)} layers, {listed}: choose one with {way}")
     raise LayerNotFound(f"{of} has no layer {name!r}; it holds {listed}{near(str(name), paths)}")
+
+
+def _by_rule(plan: Plan, name: str) -> list[Kept]:
+    """The layers of a store that words of a scan select among them: `last`, `stages`, `kind:Conv2D`, a glob."""
+    if name not in ("last", "stages") and not name.startswith("kind:") and not set(name) & set("*?["):
+        return []
+    try:
+        chosen = {layer.path for layer in choose([kept.layer for kept in plan.layers], name)}
+    except LayerNotFound:
+        return []
+    return [kept for kept in plan.layers if kept.layer.path in chosen]
 
 
 def row_of(ids: Sequence[str], image: Any) -> int:

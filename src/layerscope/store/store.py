@@ -57,6 +57,8 @@ class Store(Contents):
     def histogram(self, layer: str | None, channel: int | str) -> Table:
         """How the values of one channel are spread over the whole data set: the bins that hold something.
 
+        A table, as of `stats`; the report of the store draws it.
+
         >>> from layerscope.store.example import example_store
         >>> table = example_store().histogram("conv1", 2)
         >>> list(table.columns), int(table["count"].sum())

@@ -38,7 +38,7 @@ def check_place(storage: Storage, images: Any, listing: Listing) -> None:
 def _misplaced(storage: Storage, images: str) -> BadOption:
     return BadOption(
         f"the store {storage} and the images in {images} would lie in one folder",
-        f"give a store beside them, such as {option('store', 'runs/photos')}",
+        f"give a store beside them, such as {option('store', f'{images.rstrip(os.sep)}-store')}",
     )
 
 

@@ -271,6 +271,13 @@ def test_splits_of_a_saved_data_set(saved):
     assert listing.classes == ("cat", "dog")
 
 
+@pytest.mark.parametrize("source", ["train/2", "val/0", "0"])
+def test_rows_that_a_saved_data_set_has_no_more_are_missing(saved, source):
+    with pytest.raises(ImageNotReadable) as caught:
+        list_samples(saved / "splits").origin.content(source)
+    assert is_missing(caught.value)
+
+
 def test_a_saved_data_set_of_arrays(saved):
     assert greys(list_samples(saved / "arrays")) == [0, 1]
 

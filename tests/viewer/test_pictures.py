@@ -50,7 +50,7 @@ MODES = {
     "mean": ({"mode": "mean"}, ls.mean),
     "weights": ({"mode": "weights", "weights": {"0": 1, "3": -0.5}}, lambda fm: ls.weighted(fm, {0: 1, 3: -0.5})),
     "channel": ({"mode": "channel", "active": 1}, lambda fm: fm.select([1])),
-    "pca": ({"mode": "pca"}, ls.pca),
+    "pca": ({"mode": "pca", "norm": "log"}, ls.pca),
     "norm": ({"mode": "norm", "colors": "gray"}, ls.norm),
     "score-cam": ({"mode": "score-cam", "target": 2}, lambda fm: ls.score_cam(fm, 2)),
 }
@@ -62,6 +62,11 @@ def test_a_combined_map_alone_and_on_the_photo(session, fm, name):
     colors = view.get("colors")
     assert png(session, "combined", **view) == ls.heatmap(rule(fm), colors=colors).png()
     assert png(session, "overlay", opacity=0.5, **view) == ls.overlay(rule(fm), colors=colors, alpha=0.5).png()
+
+
+def test_clusters_have_colours_of_their_own_as_on_the_page(session, fm):
+    view = {"mode": "clusters:2", "norm": "symlog", "colors": "magma"}
+    assert png(session, "combined", **view) == ls.heatmap(ls.clusters(fm, 2)).png()
 
 
 def test_a_single_channel_has_the_scale_of_its_tile(session, fm):

@@ -15,8 +15,11 @@ export function line(view: ViewState, manifest: Manifest, what: Pictured = 'shee
 function lines(given: ViewState, { inputs, layers, combinations, model }: Manifest, what: Pictured): string[] {
   const layer = layers.find(each => each.id === given.layer) ?? layers[0]!
   const input = inputs.find(each => each.id === given.input) ?? inputs[0]!
-  const view = within(given, layer)
-  const [rule, mode] = named(view, layer, combinations)
+  const all = within(given, layer)
+  const [rule, mode] = named(all, layer, combinations)
+  // Groups and components have colours of their own, whatever the sheet has.
+  const view =
+    what !== 'sheet' && /^(pca|nmf|clusters)\b/.test(mode) ? { ...all, norm: 'linear' as const, colors: '' } : all
   const [path, image, onPhoto] = [quoted(layer.path), quoted(input.source ?? input.name), what === 'overlay']
   const made = what !== 'sheet' && !OWN.includes(mode)
   if (made && !model.store) {

@@ -127,4 +127,15 @@ export default ({ check, stage }) => {
       stage.with('cat', { layer: LAYER, ...view }, shown => note(shown, what, view)),
     )
   }
+
+  check('Python for components as colours names neither the scale nor the colours of the sheet', () =>
+    stage.with('cat', { layer: LAYER, mode: 'pca', norm: 'log', colors: 'magma' }, async shown => {
+      await shown.press('Control+s')
+      await shown.find('dialog select').selectOption('combined')
+      const text = await shown.find('textarea[aria-label="Python"]').inputValue()
+      assert.match(text, /combine="pca"\)/)
+      assert.match(await shown.find('textarea[aria-label="Python: sheet"]').inputValue(), /norm="log", colors="magma"/)
+      await shown.press('Escape')
+    }),
+  )
 }

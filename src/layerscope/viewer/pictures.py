@@ -189,6 +189,8 @@ def _one_map(fm: FeatureMap, view: View, options: dict[str, Any], *, on_photo: b
         options = {**options, "scale": view.scale}
     elif view.mode == "channel":
         options = {**options, "clip": view.clip}
+    if fm.role in ("rgb", "factors", "labels"):
+        options = {**options, "norm": None, "colors": None}  # its colours are its own, not those of the sheet
     if on_photo:
         alpha = view.state.get("opacity")
         return draw_overlay(one_channel(fm), OverlayOptions(**options, alpha=alpha))

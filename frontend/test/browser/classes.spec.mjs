@@ -14,7 +14,8 @@ async function compare(shown, { values: packed, codes: coded, palette, shape: [,
   for (const point of points) {
     const unit = Number(point.y) * columns + Number(point.x)
     const said = `${JSON.stringify(point)}: ${values[unit]}, ${palette[codes[unit]]}`
-    assert.ok(Math.abs(read(point.combined) - values[unit]) < 2e-3 * most, said)
+    // Of a sum from stored numbers maybe three digits are written, as many as hold.
+    assert.ok(Math.abs(read(point.combined) - values[unit]) < 2e-3 * most + 5e-3 * Math.abs(values[unit]), said)
     assert.ok(near(point.rgb, palette, codes[unit], 2), said)
   }
 }

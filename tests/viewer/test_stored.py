@@ -45,6 +45,14 @@ def test_maps_values_and_photos_are_those_of_the_store(store, session):
     assert read(session.answer("photo", {"input": "i5"}))[0]["photo"] == [16, 16]
 
 
+def test_a_value_of_float16_is_read_out_in_no_more_digits_than_that_has(tmp_path):
+    store = small_store(tmp_path, 6, keep="maps")
+    asked = {"input": "i0", "layer": "l1", "channel": 3, "position": [1, 2]}
+    text = StoredSession(store).answer("probe", asked).result["text"].replace("−", "-")
+    value = store.feature_map("conv2", 0).values[0, 1, 2, 3]
+    assert np.float16(text) == value and len(text.strip("-0.").replace(".", "")) <= 5
+
+
 def test_combinations_and_pictures_need_no_model(session):
     for rule in session.answer("manifest").result["combinations"]:
         name = rule["name"] + {"": "", "count": ":2", "unit": ":0,0", "token": ":0"}[rule["argument"]]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
+import numpy as np
+
 from ..backends.protocol import Backend, Facts
 from ..combinations.registry import RULES
 from ..core.feature_map import FeatureMap
@@ -156,6 +158,13 @@ class StoredSession(Session):
             "caps": {**told["caps"], "upload": False},
         }
         return Reply({**told, **about})
+
+    def _probe(self, question: Question) -> Reply:
+        told = super()._probe(question).result
+        if self._store.plan.dtype == "float16" and told["value"] is not None:
+            # The digits that a half has: more would be read as those of the model.
+            told = {**told, "text": f"{float(str(np.float16(told['value']))):g}".replace("-", "−")}
+        return Reply(told)
 
     def _add(self, question: Question) -> Reply:
         raise BadOption("images can't be added: a store has no model that could be run on them")

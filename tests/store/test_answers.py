@@ -214,6 +214,8 @@ def test_a_scan_that_has_done_nothing_says_so_and_not_that_images_are_broken(fol
         part.top("conv1", 0)
     with raises(BadOption, "the scan has done no unit yet"):
         part.similar_channels("conv1", 0)
+    with raises(BadOption, "this scan isn't finished"):
+        part.scatter()
     assert str(part.stats()).endswith("unfinished: 0 of 3 units done so far; the same scan goes on")
 
 

@@ -236,6 +236,7 @@ def _example(store: Store, kept: Kept, at: int, ranked: Ranked) -> Example | Non
 def scatter_picture(store: Store, kept: Kept, *, by: str, method: str, seed: int, look: Look) -> Picture:
     """The images of a store as points, by their vectors in a layer."""
     one_of("method", method, ("pca", "umap"))
+    held = store.gallery  # raises where the scan isn't finished
     values = store.vectors(path_of(kept), by)
     rows = np.flatnonzero(vectors.present(values))
     finite = vectors.complete(values[rows])
@@ -272,7 +273,7 @@ def scatter_picture(store: Store, kept: Kept, *, by: str, method: str, seed: int
         heading=look.title,
         caption=look.caption,
     )
-    held, labels = store.gallery, [store.labels[row] for row in rows]
+    labels = [store.labels[row] for row in rows]
     shown = Points(
         np.asarray(points, float),
         [store.ids[row] for row in rows],

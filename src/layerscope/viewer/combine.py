@@ -20,7 +20,7 @@ from ..scope.scope import Scope
 from ..surface import option
 from .captures import Captures, Subject
 from .encoding import encode
-from .maps import ranges_of
+from .maps import ranges_of, remarks
 from .payload import pack
 
 LABELS = {
@@ -159,7 +159,7 @@ def combination_payload(result: FeatureMap, one: FeatureMap, name: str, *, encod
             "role": result.role,
             "groups": _groups(result),
             "target": _bare(target) or None,
-            "notes": [str(note) for note in result.notes],
+            "notes": remarks(result),
             "rule": result.rule,
         },
         tensors,

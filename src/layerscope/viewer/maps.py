@@ -43,6 +43,11 @@ def _kind(spatial: tuple[int, ...], channels: int) -> str:
     return KINDS[len(spatial)]
 
 
+def remarks(fm: FeatureMap) -> list[str]:
+    """What stands beside a map, besides how the photo became the model's input: the page has the photo itself."""
+    return [str(note) for note in fm.notes if getattr(note, "kind", "") != "fed"]
+
+
 def one_of(fm: FeatureMap, image: int) -> FeatureMap:
     """The map of one image; rows that are no images (boxes, windows) are all there, along an axis in front.
 
@@ -130,5 +135,5 @@ def description(one: FeatureMap) -> dict[str, Any]:
         "names": list(one.names) or None,
         "grid": patches(one),
         "prefix": list(prefix_of(one)),
-        "notes": [str(note) for note in one.notes],
+        "notes": remarks(one),
     }

@@ -110,8 +110,8 @@ class StoredScope(Scope):
         return Maps({layer.path: self._map(images, layer.path) for layer in chosen})
 
     def _map(self, photo: StoredPhoto, path: str) -> FeatureMap:
-        fm = self.model.feature_map(path, photo.row)
-        return replace(fm, placement=(self.model.gallery.placement(photo.row, photo.pixels),))
+        fm: FeatureMap = self.model.feature_map(path, photo.row, photos=True)
+        return fm
 
     def predict(self, *_: Any, **__: Any) -> list[list[Prediction]]:
         raise BadOption("a store has no model that could be run")
@@ -144,6 +144,7 @@ class StoredSession(Session):
         told, plan = super()._manifest(question).result, self._store.plan
         shown = len(told["inputs"])
         notes = [note for note in told["notes"] if not note.startswith("skipped")]
+        notes.append("the photos are what the model saw of the images, in the size in which the store keeps them")
         if shown < plan.images:
             notes.append(f"{shown:,} of {counted(plan.images, 'image')}: those of which the store has photos")
         free = [rule for rule in told["combinations"] if rule["needs"] == "none"]

@@ -106,6 +106,7 @@ const META = {
   names: null,
   grid: null,
   prefix: [],
+  fed: '',
   notes: [],
   bytes: 0,
 } satisfies MapMeta

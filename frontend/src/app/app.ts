@@ -256,6 +256,7 @@ export class App {
   }
 
   async add(files: Iterable<File>) {
+    let wrong = ''
     // What an event gave is empty a moment later.
     for (const file of [...files]) {
       try {
@@ -274,8 +275,11 @@ export class App {
           this.set({ input: result.id })
         })
       } catch (error) {
+        this.message.value = ''
         this.fail(error)
+        wrong = `${wrong} ${this.message.value}`.trim()
       }
+      this.message.value = wrong
     }
   }
 

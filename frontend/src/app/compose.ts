@@ -7,7 +7,7 @@ import { draw } from '../panes/combined'
 import { paint as paintInput } from '../panes/input'
 import { css, FONT, inks } from '../panes/parts'
 import { paint } from '../panes/tiles'
-import { capital, curved, headings, number, remarks, rule, span } from '../panes/words'
+import { capital, curved, headings, number, remarks, rule } from '../panes/words'
 import type { App } from './app'
 import type { What } from './export'
 import { grid, Plate } from './raster'
@@ -67,10 +67,8 @@ function single(app: App, side: Side, what: What): HTMLCanvasElement {
     body.getContext('2d')!.putImageData(plate.image, 0, 0)
   }
   const heading = what === 'sheet' ? title : `${map?.label ?? ''} · ${side.layer.value.path}`
-  const scale =
-    map && !map.pixels
-      ? [`From ${span(map.scale.limits[0]!, map.scale.limits[1]!)} in ${map.colors}${curved(map.scale.norm)}.`]
-      : []
+  // The bar has its ends.
+  const scale = map && !map.pixels && map.scale.norm !== 'linear' ? [`${curved(map.scale.norm).slice(2)}.`] : []
   const view = app.view.value
   const weights = view.mode === 'weights' ? [weighing(view)] : []
   const notes: [string, number[]][] =
@@ -101,7 +99,7 @@ function single(app: App, side: Side, what: What): HTMLCanvasElement {
     what === 'sheet' ? (side.scale.value!.single ? side.scale.value : null) : map?.pixels ? null : map?.scale
   if (shown) {
     const [low, high] = [shown.limits[0]!, shown.limits[1]!]
-    const [x, y, height] = [margin + body.width + 16 * ratio, margin + 52 * ratio, Math.min(body.height, 480 * ratio)]
+    const [x, y, height] = [margin + body.width + 16 * ratio, margin + 52 * ratio, body.height]
     const plate = new Plate(16 * ratio, height)
     const range = { low, high, curve: shown.curve }
     const codes = ramp(range, height).reverse()

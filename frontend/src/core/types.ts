@@ -138,6 +138,8 @@ export interface MapMeta {
   grid: [number, number] | null
   /** What the steps before the grid are, such as `cls`. */
   prefix: string[]
+  /** How the photo became the model's input. */
+  fed: string
   notes: string[]
   bytes: number
 }

@@ -28,7 +28,7 @@ export function headings(app: App, side: Side): [string, string] {
   const some = data && length < count ? `${length} of ` : ''
   return [
     `${layer.path || 'output'} · ${some}${counted(count, word)}${size}${depth}`,
-    [layer.kind, model.name, `${input.name}, ${input.width} × ${input.height}`, model.text].filter(Boolean).join(' · '),
+    [layer.kind, model.name, [input.name, data?.meta.fed].filter(Boolean).join(', ')].filter(Boolean).join(' · '),
   ]
 }
 

@@ -12,6 +12,7 @@ from ..channels.statistics import figures
 from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
 from ..core.note import Note
+from ..picture.caption import fed_text
 from ..picture.codes import marked
 from ..picture.norms import least_above_0
 from ..safe_text import counted
@@ -135,5 +136,6 @@ def description(one: FeatureMap) -> dict[str, Any]:
         "names": list(one.names) or None,
         "grid": patches(one),
         "prefix": list(prefix_of(one)),
+        "fed": fed_text(one),
         "notes": remarks(one),
     }

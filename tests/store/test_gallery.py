@@ -146,6 +146,8 @@ def test_the_command_draws_them_and_lists_channels(folder, store, capsys):
     table = folder / "stats.csv"
     assert main(["top", str(folder / "store"), "-l", "conv1", "-o", str(table)]) == 0
     assert table.read_text().startswith("channel,min")
+    assert main(["top", str(folder / "store"), "-l", "conv1", "-o", str(folder / "all.png")]) == 1
+    assert "-c" in capsys.readouterr().err and not (folder / "all.png").exists()
     assert main(["top", str(folder / "store"), "-l", "conv9", "-c", "2"]) == 1
     assert "conv1, conv2" in capsys.readouterr().err
     assert main(["top", str(folder / "store")]) == 1

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..errors import BadOption
 from ..safe_text import counted
 from . import arguments
 from .commands import DONE, FAILED, SKIPPED, check_model, check_words, given_images, preprocess_of, say
@@ -18,6 +19,7 @@ SOURCES = (
     " Face's save_to_disk wrote; videos with --frames or --fps"
 )
 
+TABLES = (".csv", ".txt")
 
 Command = Callable[[str, str, Callable[[argparse.Namespace], int]], argparse.ArgumentParser]
 
@@ -152,6 +154,11 @@ def run_top(options: argparse.Namespace) -> int:
     store = open_store(options.store)
     if options.channel is None:
         table = store.stats(options.layer)
+        if options.output and not str(options.output).lower().endswith(TABLES):
+            raise BadOption(
+                f"-o {options.output}: without a channel there is a table, which is written as .csv",
+                "a picture is of one channel: give it with -c",
+            )
         if options.output:
             say(str(table.to_csv(options.output)))
         else:

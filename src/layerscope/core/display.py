@@ -8,11 +8,8 @@ from typing import Any
 
 from ..errors import LayerscopeError
 
-CHANNELS, VALUES, NUMBERS = (
-    32,
-    1 << 22,
-    1 << 12,
-)  # at most so many are drawn: channels, values of maps, of a dense layer
+# At most so many are drawn: channels, values of maps, values of a dense layer.
+CHANNELS, VALUES, NUMBERS = 32, 1 << 22, 1 << 12
 
 
 def as_html(fm: Any) -> str:

@@ -37,7 +37,7 @@ class Bucket(Remote):
             raise BadOption(f"{self.url} can't be opened: {short(error)}") from error
 
     @contextmanager
-    def _said(self, what: str, name: str) -> Iterator[None]:
+    def _named_errors(self, what: str, name: str) -> Iterator[None]:
         """What the object store answers, as a `BadOption`; of what is read, `FileNotFoundError` passes."""
         try:
             yield
@@ -47,19 +47,19 @@ class Bucket(Remote):
             raise BadOption(f"can't {what} {self.url}/{name}: {short(error)}") from error
 
     def get(self, name: str) -> bytes:
-        with self._said("read", name):
+        with self._named_errors("read", name):
             return bytes(self._library.get(self._store, name).bytes())
 
     def get_range(self, name: str, start: int, length: int) -> bytes:
-        with self._said("read", name):
+        with self._named_errors("read", name):
             return bytes(self._library.get_range(self._store, name, start=start, length=length)) if length else b""
 
     def put(self, name: str, data: bytes) -> None:
-        with self._said("write", name):
+        with self._named_errors("write", name):
             self._library.put(self._store, name, data, use_multipart=False)
 
     def put_new(self, name: str, data: bytes) -> bool:
-        with self._said("write", name):
+        with self._named_errors("write", name):
             try:
                 self._library.put(self._store, name, data, mode="create", use_multipart=False)
             except self._library.exceptions.AlreadyExistsError:
@@ -67,17 +67,17 @@ class Bucket(Remote):
         return True
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
-        with self._said("list", prefix):
+        with self._named_errors("list", prefix):
             listed = self._library.list(self._store, prefix or None)
             return dict(sorted((entry["path"], entry["size"]) for entries in listed for entry in entries))
 
     def modified(self, name: str) -> float:
-        with self._said("read", name):
+        with self._named_errors("read", name):
             seconds: float = self._library.head(self._store, name)["last_modified"].timestamp()
             return seconds
 
     def delete(self, name: str) -> None:
-        with self._said("delete", name):
+        with self._named_errors("delete", name):
             try:
                 self._library.delete(self._store, name)
             except FileNotFoundError:
@@ -89,14 +89,14 @@ class Bucket(Remote):
         return ObjectStore(self._store, read_only=True)
 
     def _version(self, name: str) -> Any:
-        with self._said("read", name):
+        with self._named_errors("read", name):
             try:
                 return self._library.head(self._store, name)["e_tag"]
             except FileNotFoundError:
                 return None
 
     def _take_over(self, name: str, data: bytes, version: Any) -> bool:
-        with self._said("write", name):
+        with self._named_errors("write", name):
             try:
                 self._library.put(self._store, name, data, mode={"e_tag": version}, use_multipart=False)
             except (self._library.exceptions.PreconditionError, FileNotFoundError):

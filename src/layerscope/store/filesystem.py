@@ -36,7 +36,7 @@ class FileSystem(Remote):
         return system, root.rstrip("/")
 
     @contextmanager
-    def _said(self, what: str, name: str) -> Iterator[tuple[Any, str]]:
+    def _named_errors(self, what: str, name: str) -> Iterator[tuple[Any, str]]:
         system, root = self._place
         try:
             yield system, f"{root}/{name}" if name else root
@@ -46,15 +46,15 @@ class FileSystem(Remote):
             raise BadOption(f"can't {what} {self.url}/{name}: {short(error)}") from error
 
     def get(self, name: str) -> bytes:
-        with self._said("read", name) as (system, path):
+        with self._named_errors("read", name) as (system, path):
             return bytes(system.cat_file(path))
 
     def get_range(self, name: str, start: int, length: int) -> bytes:
-        with self._said("read", name) as (system, path):
+        with self._named_errors("read", name) as (system, path):
             return bytes(system.cat_file(path, start=start, end=start + length)) if length else b""
 
     def put(self, name: str, data: bytes) -> None:
-        with self._said("write", name) as (system, path):
+        with self._named_errors("write", name) as (system, path):
             folder, _, plain = path.rpartition("/")
             system.makedirs(folder, exist_ok=True)
             unfinished = f"{folder}/.{plain}.{secrets.token_hex(4)}.part"
@@ -62,7 +62,7 @@ class FileSystem(Remote):
             system.mv(unfinished, path)
 
     def put_new(self, name: str, data: bytes) -> bool:
-        with self._said("write", name) as (system, path):
+        with self._named_errors("write", name) as (system, path):
             if system.exists(path):
                 return False
         self.put(name, data)
@@ -70,7 +70,7 @@ class FileSystem(Remote):
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         _, root = self._place
-        with self._said("list", prefix) as (system, path):
+        with self._named_errors("list", prefix) as (system, path):
             system.invalidate_cache()
             if not system.exists(path):
                 return {}
@@ -79,17 +79,17 @@ class FileSystem(Remote):
             return dict(sorted((name, size) for name, size in names if not name.rpartition("/")[2].startswith(".")))
 
     def modified(self, name: str) -> float:
-        with self._said("read", name) as (system, path):
+        with self._named_errors("read", name) as (system, path):
             seconds: float = system.modified(path).timestamp()
             return seconds
 
     def delete(self, name: str) -> None:
-        with self._said("delete", name) as (system, path):
+        with self._named_errors("delete", name) as (system, path):
             if system.exists(path):
                 system.rm_file(path)
 
     def sweep(self) -> int:
-        with self._said("list", "") as (system, path):
+        with self._named_errors("list", "") as (system, path):
             found = system.find(path) if system.exists(path) else []
             left = [name for name in found if name.endswith(".part") and name.rpartition("/")[2].startswith(".")]
             for name in left:
